@@ -1,0 +1,33 @@
+"""Files that commands need from outside the package's code: recipes and two recordings.
+
+In a wheel they are inside the package, in a checkout they are where they are edited: `examples/configs` and the tests'
+fixtures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_CHECKOUT = _PACKAGE.parents[1]
+
+# Place in a wheel -> place in a checkout, for each kind; pyproject.toml maps the same.
+_PLACES = {
+    "configs": (_PACKAGE / "resources" / "configs", _CHECKOUT / "examples" / "configs"),
+    "records": (
+        _PACKAGE / "resources" / "records",
+        _CHECKOUT / "tests" / "fixtures" / "ptb-xl" / "records500" / "00000",
+    ),
+}
+
+
+def resource(kind: str, name: str) -> Path:
+    """Return the path of a file: kind `"configs"` or `"records"`.
+
+    Raises:
+        FileNotFoundError: it is neither in the installed package nor in a checkout.
+    """
+    for folder in _PLACES[kind]:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{name} is not among the {kind} of this installation: install mets-ecg again")
