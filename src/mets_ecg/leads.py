@@ -1,0 +1,99 @@
+"""Lead names, their aliases, their order and the limb leads that follow from two others.
+
+The only list of leads in the package: everything that needs a name, an order or a number of leads asks here.
+Leads are matched by name and never by index, because data sets disagree about order (MIMIC-IV-ECG has aVF before aVL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+NUM_STANDARD_LEADS = len(STANDARD_LEADS)
+
+# Every limb lead as a combination of leads I and II (Einthoven: III = II - I; Goldberger: the augmented leads).
+# Any two of the six are linearly independent, so any two give the other four.
+LIMB_LEADS_FROM_I_AND_II = {
+    "I": (1.0, 0.0),
+    "II": (0.0, 1.0),
+    "III": (-1.0, 1.0),
+    "aVR": (-0.5, -0.5),
+    "aVL": (1.0, -0.5),
+    "aVF": (-0.5, 1.0),
+}
+
+# "MLII" is the Holter name of a modified lead II (MIT-BIH), "DI" the Latin-American one of lead I.
+_ALIASES = {name.upper(): name for name in STANDARD_LEADS}
+_ALIASES |= {f"{prefix}{name}": name for name in ("I", "II", "III") for prefix in ("D", "ML", "L")}
+_ALIASES |= {"D1": "I", "D2": "II", "D3": "III", "L1": "I", "L2": "II", "L3": "III"}
+_ALIASES |= {f"C{i}": f"V{i}" for i in range(1, 7)}
+
+
+def canonical_lead(name: str) -> str:
+    """Return the standard name of a lead: `"AVR"`, `"avr"` and `"Lead aVR"` are all `"aVR"`.
+
+    Raises:
+        ValueError: the name is not that of a standard lead; the message lists the known ones.
+    """
+    key = str(name).strip().upper()
+    for prefix in ("LEAD", "ECG"):
+        key = (
+            key.removeprefix(prefix).strip(" _-") if key.startswith((f"{prefix} ", f"{prefix}_", f"{prefix}-")) else key
+        )
+    if key not in _ALIASES:
+        raise ValueError(
+            f"unknown lead {name!r}: known leads are {', '.join(STANDARD_LEADS)} "
+            "(in any case) and the aliases MLI-MLIII, DI-DIII, D1-D3, L1-L3 and C1-C6"
+        )
+    return _ALIASES[key]
+
+
+def canonical_leads(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the standard names of several leads, in the order given.
+
+    Raises:
+        ValueError: a name is unknown, or two names mean the same lead.
+        TypeError: `names` is a single string, which would otherwise be read letter by letter.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"lead names must be a list of names, got the string {names!r}: write [{names!r}]")
+    names = list(names)
+    canonical = tuple(canonical_lead(name) for name in names)
+    for position, lead in enumerate(canonical):
+        if lead in canonical[:position]:
+            first = names[canonical.index(lead)]
+            raise ValueError(f"duplicate lead {lead}: named {first!r} and {names[position]!r} in {names}")
+    return canonical
+
+
+def arrange_leads(
+    signal: np.ndarray, lead_names: Sequence[str], present: np.ndarray, target: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put a recording into a given lead order; derive the missing limb leads that follow from two others.
+
+    A lead that was recorded is never overwritten, even where it breaks Einthoven's law (72 PTB-XL records do).
+
+    Args:
+        signal: `(leads, samples)`, millivolt.
+        lead_names: standard names of the rows.
+        present: bool `(leads,)`; False where a row holds nothing usable.
+        target: the standard names wanted, in order.
+
+    Returns:
+        The signal as `(len(target), samples)`, zero where a lead is missing, and its lead mask, bool `(len(target),)`,
+        True for recorded and derived leads.
+    """
+    rows = {name: signal[i] for i, name in enumerate(lead_names) if present[i]}
+    limbs = [name for name in LIMB_LEADS_FROM_I_AND_II if name in rows][:2]
+    missing_limbs = [name for name in target if name in LIMB_LEADS_FROM_I_AND_II and name not in rows]
+    if len(limbs) == 2 and missing_limbs:
+        basis = np.linalg.inv([LIMB_LEADS_FROM_I_AND_II[name] for name in limbs])
+        one_and_two = basis @ np.stack([rows[name] for name in limbs])
+        rows |= {name: np.asarray(LIMB_LEADS_FROM_I_AND_II[name]) @ one_and_two for name in missing_limbs}
+    arranged = np.zeros((len(target), signal.shape[1]), dtype=signal.dtype)
+    for i, name in enumerate(target):
+        if name in rows:
+            arranged[i] = rows[name]
+    return arranged, np.array([name in rows for name in target])

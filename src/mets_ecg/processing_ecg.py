@@ -1,0 +1,136 @@
+"""`ECGProcessor`: a feature extractor for recordings and a tokenizer for texts, and how text is put to the model.
+
+Case, length and padding of text are applied on every call, whatever the tokenizer's file says. The templates
+are fields, so that a checkpoint is asked its questions in the words it was trained on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from transformers import BatchFeature, ProcessorMixin
+from transformers.utils import logging
+
+from .feature_extraction_ecg import ECGFeatureExtractor
+
+logger = logging.get_logger(__name__)
+
+# METS, arXiv 2303.12311: the template of its superclass prompts, and the prompt before a report.
+METS_TEMPLATE = "The ECG of {}, a type of diagnostic."
+METS_REPORT_TEMPLATE = "The report of the ECG is that {}"
+
+
+class ECGProcessor(ProcessorMixin):
+    """Turn recordings and texts into the input of an `ECGTextModel`.
+
+    Args:
+        feature_extractor: an `ECGFeatureExtractor`.
+        tokenizer: the text encoder's.
+        hypothesis_template: a plain candidate label is put into this; exactly one `{}`.
+        report_template: a report is put into this for training; exactly one `{}`.
+        neutral_phrase: what a label is compared with where each is judged on its own.
+        lowercase: put text into lower case.
+        max_length: of a text, tokens; longer ones are truncated, with one warning.
+    """
+
+    def __init__(
+        self,
+        feature_extractor=None,
+        tokenizer=None,
+        hypothesis_template=METS_TEMPLATE,
+        report_template=METS_REPORT_TEMPLATE,
+        neutral_phrase="ecg.",
+        lowercase=True,
+        max_length=128,
+        **kwargs,
+    ):
+        if not __name__.startswith("transformers_modules"):
+            kwargs.pop("auto_map", None)  # with the package imported, its own class serves the file
+        super().__init__(feature_extractor, tokenizer, **kwargs)
+        for name, template in (("hypothesis_template", hypothesis_template), ("report_template", report_template)):
+            check_template(template, name)
+        self.hypothesis_template = hypothesis_template
+        self.report_template = report_template
+        self.neutral_phrase = neutral_phrase
+        self.lowercase = lowercase
+        self.max_length = max_length
+
+    def __call__(
+        self,
+        ecg=None,
+        text: str | list[str] | None = None,
+        sampling_rate: float | None = None,
+        *,
+        lead_names=None,
+        units: str | list[str] = "mV",
+        return_tensors: str | None = None,
+        **kwargs,
+    ) -> BatchFeature:
+        """Turn recordings, texts or both into model input.
+
+        Args:
+            ecg: one or several recordings; see `ECGFeatureExtractor.__call__`, also for the next three.
+            text: one or several texts, taken as they stand: templates are applied by the caller.
+            sampling_rate: of arrays, Hz.
+            lead_names: of the rows of arrays.
+            units: of arrays.
+            return_tensors: `"pt"` or `"np"`.
+
+        Returns:
+            For recordings `input_values (B, L, T)`, `ecg_attention_mask (B, T)`, `lead_mask (B, L)`; for texts
+            `input_ids (B, S)`, `attention_mask (B, S)`.
+
+        Raises:
+            ValueError: neither is given, a text is empty, or a recording cannot be read right.
+        """
+        if ecg is None and text is None:
+            raise ValueError("give a recording (ecg=), a text (text=) or both")
+        data = {}
+        if ecg is not None:
+            data |= self.feature_extractor(ecg, sampling_rate, lead_names=lead_names, units=units, **kwargs)
+        if text is not None:
+            data |= self._tokenize([text] if isinstance(text, str) else list(text))
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def format_report(self, report: str) -> str:
+        """Return a report as it is put to the model in training."""
+        return self.report_template.replace("{}", report)
+
+    def _tokenize(self, texts: list[str]) -> dict:
+        for i, text in enumerate(texts):
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"text {i} is empty: {text!r}; leave records without a text out, or give them one")
+        if self.lowercase:
+            texts = [text.lower() for text in texts]
+        # Truncation and padding are always said, because a tokenizer's file may bake in its own.
+        encoded = self.tokenizer(texts, truncation=False, padding=False)
+        if max(map(len, encoded["input_ids"])) > self.max_length:
+            logger.warning_once(f"texts of more than {self.max_length} tokens are truncated (ECGProcessor.max_length)")
+        encoded = self.tokenizer(
+            texts, truncation=True, max_length=self.max_length, padding="longest", return_tensors="np"
+        )
+        return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """Save the processor; what the tokenizer's file says of this machine is taken out of it."""
+        saved = super().save_pretrained(save_directory, **kwargs)
+        path = Path(save_directory) / "tokenizer_config.json"
+        if path.is_file():
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            if fields.keys() & {"is_local", "local_files_only"}:
+                fields = {name: value for name, value in fields.items() if name not in ("is_local", "local_files_only")}
+                text = json.dumps(fields, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+                path.write_text(text, encoding="utf-8")
+        return saved
+
+    @property
+    def model_input_names(self):
+        """Names of what the processor returns."""
+        return [*ECGFeatureExtractor.model_input_names, "input_ids", "attention_mask"]
+
+
+def check_template(template: str, name: str = "hypothesis_template") -> None:
+    """Raise a `ValueError` unless a template holds exactly one `{}`."""
+    if not isinstance(template, str) or template.count("{}") != 1:
+        raise ValueError(f"{name} must be a text with exactly one {{}} for the label, got {template!r}")
