@@ -1,0 +1,40 @@
+"""mets-ecg: ask an ECG a question in words.
+
+METS (arXiv 2303.12311) as Hugging Face models. Importing the package registers them, so that `AutoModel`,
+`AutoProcessor` and `pipeline("zero-shot-classification")` of transformers load their checkpoints. Corpora,
+training, evaluation and plots are in the subpackages `mets_ecg.data`, `.training`, `.evaluation`, `.io`, `.hub`
+and the module `.plotting`, imported when asked for.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from .configuration_ecg_text import ECGResNetConfig, ECGTextConfig
+from .feature_extraction_ecg import ECGFeatureExtractor
+from .leads import STANDARD_LEADS
+from .modeling_ecg_encoder import ECGEncoderOutput
+from .modeling_ecg_resnet import ECGResNetModel
+from .modeling_ecg_text import ECGTextModel, ECGTextOutput, info_nce_loss
+from .pipeline_zero_shot_ecg import ZeroShotECGClassificationPipeline
+from .processing_ecg import ECGProcessor
+from .registration import register
+
+try:
+    __version__ = version("mets-ecg")
+except PackageNotFoundError:  # run from a source tree that was not installed
+    __version__ = "0.0.0"
+
+__all__ = [
+    "STANDARD_LEADS",
+    "ECGEncoderOutput",
+    "ECGFeatureExtractor",
+    "ECGProcessor",
+    "ECGResNetConfig",
+    "ECGResNetModel",
+    "ECGTextConfig",
+    "ECGTextModel",
+    "ECGTextOutput",
+    "ZeroShotECGClassificationPipeline",
+    "info_nce_loss",
+]
+
+register()

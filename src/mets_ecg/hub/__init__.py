@@ -1,0 +1,1 @@
+"""What leaves the machine: checkpoints that carry their own code."""

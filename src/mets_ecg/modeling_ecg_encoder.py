@@ -1,0 +1,90 @@
+"""What all ECG encoders share: the output they return, strict loading, and frames that come from padding.
+
+The contract: `forward(input_values, ecg_attention_mask=None, lead_mask=None)` returns `last_hidden_state (B,
+T', D)` and `pooler_output (B, D)`. With a mask, padding changes nothing; without one, the plain exact path is
+taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class ECGEncoderOutput(ModelOutput):
+    """Output of an ECG encoder.
+
+    Args:
+        last_hidden_state: `(batch, frames, hidden_size)` float; 0 in frames that come from padding.
+        pooler_output: `(batch, hidden_size)` float, the recording as one vector.
+        frame_mask: `(batch, frames)` bool, True where a frame's first sample was recorded; None without a mask.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    pooler_output: torch.FloatTensor | None = None
+    frame_mask: torch.BoolTensor | None = None
+
+
+class ECGPreTrainedModel(PreTrainedModel):
+    """Parent of this package's models: `from_pretrained` raises where weights are missing, left over or misshapen."""
+
+    main_input_name = "input_values"
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, output_loading_info=False, **kwargs):
+        """Load a model; see `transformers.PreTrainedModel.from_pretrained`.
+
+        Raises:
+            ValueError: the weights do not fit the model (a weight is missing, left over or of another shape) and
+                `ignore_mismatched_sizes` was not asked for: transformers would go on with random weights.
+            OSError: there is no such model, or its file cannot be read.
+        """
+        lenient = kwargs.get("ignore_mismatched_sizes", False)
+        try:
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+            )
+        except RuntimeError as error:
+            if "size" in str(error):
+                raise ValueError(
+                    f"the weights in {pretrained_model_name_or_path!s} do not fit {cls.__name__}: {error}"
+                ) from error
+            raise
+        except Exception as error:
+            if type(error).__name__ == "SafetensorError":
+                raise OSError(
+                    f"the weights in {pretrained_model_name_or_path!s} cannot be read ({error}): the file is damaged "
+                    "or incomplete; download or save it again"
+                ) from error
+            raise
+        problems = [f"{kind.split('_')[0]}: {', '.join(sorted(map(str, info[kind]))[:5])}"
+                    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if info.get(kind)]  # fmt: skip
+        if problems and not lenient:
+            raise ValueError(
+                f"the weights in {pretrained_model_name_or_path!s} do not fit {cls.__name__}: {'; '.join(problems)}. "
+                "Is it a checkpoint of another model, or an incomplete one?"
+            )
+        return (model, info) if output_loading_info else model
+
+
+def downsample_mask(mask: torch.Tensor, stride: int) -> torch.Tensor:
+    """Return the mask `(batch, ceil(T / stride))` of frames after a stride: one is valid if its first sample is."""
+    return mask[:, ::stride]
+
+
+def check_ecg_input(input_values: torch.Tensor, *, num_leads: int, min_samples: int) -> None:
+    """Check the shape of a batch.
+
+    Raises:
+        ValueError: it is not `(batch, num_leads, samples)`, or shorter than the encoder's reach.
+    """
+    if input_values.ndim != 3 or input_values.shape[1] != num_leads:
+        raise ValueError(f"input_values must be (batch, {num_leads} leads, samples), got {tuple(input_values.shape)}")
+    if input_values.shape[2] < min_samples:
+        raise ValueError(
+            f"{input_values.shape[2]} samples are shorter than the encoder's reach of {min_samples} samples"
+        )

@@ -1,0 +1,360 @@
+"""`ECGTextModel`: an ECG encoder and a text encoder aligned in one space, and its contrastive losses.
+
+The text encoder is frozen by default (METS): it stays in evaluation mode and has no gradients, after loading
+too. Losses are plain functions of a similarity matrix and of a matrix that says which ECG and which text belong
+together, so that equal reports, and several texts to a record, are one and the same code.
+
+Source: METS, arXiv 2303.12311, section 2; dual encoder as CLIP in transformers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_ecg_text import ECGTextConfig
+from .modeling_ecg_encoder import ECGEncoderOutput, ECGPreTrainedModel
+from .modeling_ecg_resnet import ECGResNetModel
+from .text_models import build_text_model, load_text_model, text_model_digest
+
+# The ECG encoders a dual encoder can hold, by the model type of their config.
+ECG_MODELS = {model.config_class.model_type: model for model in (ECGResNetModel,)}
+
+
+def pair_texts(text_ids: torch.Tensor, equal_texts: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Say which ECG and which text of a batch belong together, where record i came with text i.
+
+    Args:
+        text_ids: `(batch,)` integer, equal where texts are equal.
+        equal_texts: what another record's equal text is: `"positives"`, `"ignored"` or `"negatives"`.
+
+    Returns:
+        `positives` and `ignored`, each bool `(batch ECGs, batch texts)`; `ignored` is None where nothing is.
+    """
+    own = torch.eye(len(text_ids), dtype=torch.bool, device=text_ids.device)
+    equal = text_ids[:, None] == text_ids[None, :]
+    if equal_texts == "positives":
+        return equal, None
+    if equal_texts == "ignored":
+        return own, equal & ~own
+    return own, None
+
+
+def info_nce_loss(
+    logits_per_ecg: torch.Tensor,
+    positives: torch.Tensor,
+    ignored: torch.Tensor | None = None,
+    *,
+    decoupled: bool = False,
+) -> torch.Tensor:
+    """InfoNCE in both directions, averaged: which text belongs to this ECG, and which ECG to this text.
+
+    A row with several positives shares its mass evenly among them. A row without a positive, or without
+    anything to tell it from when decoupled, is left out of the mean.
+
+    Args:
+        logits_per_ecg: `(ECGs, texts)` scaled similarities.
+        positives: bool `(ECGs, texts)`, True where the two belong together.
+        ignored: bool `(ECGs, texts)`, True where a pair is neither positive nor negative.
+        decoupled: leave the positives out of the denominator (an ablation; METS prints them in it).
+
+    Source: METS Eq. 1-4 (arXiv 2303.12311); decoupled: arXiv 2110.06848.
+    """
+    per_ecg = _one_direction(logits_per_ecg, positives, ignored, decoupled)
+    per_text = _one_direction(logits_per_ecg.T, positives.T, None if ignored is None else ignored.T, decoupled)
+    return (per_ecg + per_text) / 2
+
+
+def _one_direction(logits, positives, ignored, decoupled) -> torch.Tensor:
+    left_out = positives if decoupled else torch.zeros_like(positives)
+    if ignored is not None:
+        left_out = left_out | ignored
+    denominator = logits.masked_fill(left_out, -math.inf).logsumexp(dim=1)
+    count = positives.sum(dim=1)
+    numerator = (logits * positives).sum(dim=1) / count.clamp(min=1)
+    # A row whose every pair is left out has a denominator of -inf; `where` before the subtraction keeps its gradient 0.
+    counted = (count > 0) & ~left_out.all(dim=1)
+    loss = torch.where(counted, denominator, numerator) - numerator
+    return (loss * counted).sum() / counted.sum().clamp(min=1)
+
+
+@dataclass
+class ECGTextOutput(ModelOutput):
+    """Output of `ECGTextModel`.
+
+    Args:
+        loss: scalar, where `return_loss` was asked for.
+        logits_per_ecg: `(ECGs, texts)` scaled similarities.
+        logits_per_text: its transpose.
+        ecg_embeds: `(ECGs, projection_dim)`, of length 1 where similarity is cosine.
+        text_embeds: `(texts, projection_dim)`, of length 1 where similarity is cosine.
+        ecg_model_output: the ECG encoder's `ECGEncoderOutput`.
+        text_pooled: `(texts, text hidden size)`, the text encoder's pooled output before centring and projection.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits_per_ecg: torch.FloatTensor | None = None
+    logits_per_text: torch.FloatTensor | None = None
+    ecg_embeds: torch.FloatTensor | None = None
+    text_embeds: torch.FloatTensor | None = None
+    ecg_model_output: ECGEncoderOutput | None = None
+    text_pooled: torch.FloatTensor | None = None
+
+
+def _projection(in_features: int, out_features: int, layers: int) -> nn.Sequential:
+    stack = []
+    for i in range(layers):
+        stack += [nn.Linear(in_features if i == 0 else out_features, out_features), nn.GELU()]
+    return nn.Sequential(*stack[:-1])
+
+
+class ECGTextModel(ECGPreTrainedModel):
+    """An ECG encoder (`ecg_model`) and a text encoder (`text_model`) with a projection each into one space.
+
+    Building it from a config touches no network: both towers get new weights. `from_ecg_text_pretrained` starts from
+    trained towers, `from_pretrained` loads a checkpoint. With `save_text_model=False` a checkpoint refers to its text
+    encoder, which `from_pretrained(..., text_model=folder_or_id)` may take from elsewhere; its digest must agree.
+    """
+
+    config_class = ECGTextConfig
+    _no_split_modules = ["ECGResNetBlock"]
+    _supports_sdpa = True  # the text tower's; the ECG ResNet has no attention
+
+    def __init__(self, config: ECGTextConfig):
+        super().__init__(config)
+        self.ecg_model = ECG_MODELS[config.ecg_config.model_type](config.ecg_config)
+        self.text_model = build_text_model(config.text_config)
+        text_size = config.text_config.hidden_size
+        self.ecg_projection = _projection(config.ecg_config.hidden_size, config.hidden_size, config.projection_layers)
+        self.text_projection = (
+            None
+            if config.projection_dim is None
+            else _projection(text_size, config.hidden_size, config.projection_layers)
+        )
+        self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
+        if config.text_centering:
+            self.register_buffer("text_mean", torch.zeros(text_size))
+        if not config.save_text_model:
+            self._keys_to_ignore_on_save = [f"text_model.{name}" for name in self.text_model.state_dict()]
+            self._keys_to_ignore_on_load_missing = [r"^text_model\."]
+        self.post_init()
+        self._freeze_text_model()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self:
+            init.constant_(self.logit_scale, self.config.logit_scale_init_value)
+            if self.config.text_centering:
+                init.zeros_(self.text_mean)
+        elif isinstance(module, nn.Linear):
+            # Only the projections reach here (towers initialise themselves); scaled as CLIP's.
+            init.normal_(module.weight, std=module.in_features**-0.5)
+
+    @classmethod
+    def from_ecg_text_pretrained(cls, ecg, text, **kwargs) -> ECGTextModel:
+        """Join an ECG encoder and a text encoder; the projections are new.
+
+        Args:
+            ecg: an ECG encoder: a model, a config (new weights), or the folder or Hub id of a checkpoint, of an encoder
+                or of a dual encoder.
+            text: a text encoder: a model, or a folder or Hub id.
+            kwargs: fields of `ECGTextConfig`.
+
+        Raises:
+            OSError: the text model is not there; the message says how to get one.
+        """
+        if isinstance(text, PreTrainedModel):
+            text_model = text
+        else:
+            text_model = load_text_model(str(text), revision=kwargs.get("text_model_revision"))
+            if not Path(text).is_dir():
+                kwargs.setdefault("text_model_id", str(text))
+        ecg_model = ecg if isinstance(ecg, PreTrainedModel) else _load_ecg_model(ecg)
+        model = cls(ECGTextConfig(ecg_config=ecg_model.config, text_config=text_model.config, **kwargs))
+        model.ecg_model = ecg_model
+        model.text_model = text_model
+        model._freeze_text_model()
+        return model
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, text_model: str | None = None, **kwargs):
+        """Load a checkpoint; see `ECGPreTrainedModel.from_pretrained`.
+
+        Args:
+            text_model: where to take a text encoder saved by reference from: a folder or Hub id; default the saved id.
+
+        Raises:
+            ValueError: the weights do not fit, or the text encoder is not the one the checkpoint was trained with.
+        """
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if not model.config.save_text_model:
+            model._load_referenced_text_model(text_model)
+        model._freeze_text_model()
+        return loaded
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """Save the model; see `transformers.PreTrainedModel.save_pretrained`."""
+        if not self.config.save_text_model:
+            self.config.text_model_digest = text_model_digest(self.text_model)
+        return super().save_pretrained(save_directory, **kwargs)
+
+    def _load_referenced_text_model(self, text_model: str | None) -> None:
+        source = text_model or self.config.text_model_id
+        loaded = load_text_model(source, revision=None if text_model else self.config.text_model_revision)
+        digest = text_model_digest(loaded)
+        if digest != self.config.text_model_digest:
+            raise ValueError(
+                f"the text model {source!r} is not the one this checkpoint was trained with: its weights have digest "
+                f"{digest[:12]}, expected {str(self.config.text_model_digest)[:12]} ({self.config.text_model_id})"
+            )
+        self.text_model = loaded.to(device=self.device, dtype=self.dtype)
+
+    def _freeze_text_model(self) -> None:
+        if self.config.freeze_text_model:
+            self.text_model.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> ECGTextModel:
+        """Set training mode; a frozen text encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.config.freeze_text_model:
+            self.text_model.eval()
+        return self
+
+    def encode_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the text encoder's pooled output `(batch, text hidden size)`, before centring and projection."""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_text_model):
+            output = self.text_model(input_ids=input_ids, attention_mask=attention_mask)
+            if self.config.text_pooling == "pooler":
+                return output.pooler_output
+            if self.config.text_pooling == "cls":
+                return output.last_hidden_state[:, 0]
+            weights = attention_mask[:, :, None].to(output.last_hidden_state.dtype)
+            return (output.last_hidden_state * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+    def project_text(self, text_pooled: torch.Tensor) -> torch.Tensor:
+        """Centre and project pooled text `(batch, text hidden size)` to `(batch, projection_dim)`, not normalised."""
+        if self.config.text_centering:
+            text_pooled = text_pooled - self.text_mean
+        return text_pooled if self.text_projection is None else self.text_projection(text_pooled)
+
+    def get_text_features(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
+    ) -> torch.Tensor:
+        """Return text features `(batch, projection_dim)`, projected and not normalised."""
+        return self.project_text(self.encode_text(input_ids, attention_mask))
+
+    def get_ecg_features(
+        self,
+        input_values: torch.Tensor,
+        ecg_attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
+        """Return ECG features `(batch, projection_dim)`, projected and not normalised; arguments as `forward`."""
+        return self.ecg_projection(self.ecg_model(input_values, ecg_attention_mask, lead_mask).pooler_output)
+
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
+        """Return features as they are compared: of length 1 where similarity is cosine."""
+        return nn.functional.normalize(features, dim=-1) if self.config.similarity == "cosine" else features
+
+    def scale(self) -> torch.Tensor:
+        """Return the factor on similarities, at most `logit_scale_max`."""
+        return self.logit_scale.exp().clamp(max=self.config.logit_scale_max)
+
+    def forward(
+        self,
+        input_values: torch.FloatTensor,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        ecg_attention_mask: torch.Tensor | None = None,
+        lead_mask: torch.Tensor | None = None,
+        text_pooled: torch.FloatTensor | None = None,
+        positives: torch.Tensor | None = None,
+        ignored: torch.Tensor | None = None,
+        return_loss: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> ECGTextOutput | tuple:
+        """Compare ECGs with texts.
+
+        Args:
+            input_values: `(ECGs, leads, samples)` float, as `ECGFeatureExtractor` makes them.
+            input_ids: `(texts, tokens)`.
+            attention_mask: `(texts, tokens)`.
+            ecg_attention_mask: `(ECGs, samples)`, not 0 where a sample was recorded; None where all were.
+            lead_mask: `(ECGs, leads)`, not 0 where a lead is present; None where all are.
+            text_pooled: `(texts, text hidden size)` from `encode_text`, in place of `input_ids` (a frozen text is
+                encoded once).
+            positives: bool `(ECGs, texts)`, which belong together; default: row i with row i, and equal `input_ids`
+                as `config.equal_texts` says.
+            ignored: bool `(ECGs, texts)`, pairs that are neither positive nor negative.
+            return_loss: compute the contrastive loss.
+            return_dict: return an `ECGTextOutput` (the default) or a tuple.
+
+        Raises:
+            ValueError: neither or both of `input_ids` and `text_pooled` are given; or a loss is asked for, `positives`
+                is not given, and there is not one text to each ECG.
+        """
+        if (input_ids is None) == (text_pooled is None):
+            raise ValueError("give the texts either as input_ids or as text_pooled (the output of encode_text)")
+        if self.training:
+            # On the parameter, not on its use: a clamp in the graph would leave it without a gradient at the limit.
+            with torch.no_grad():
+                self.logit_scale.clamp_(max=math.log(self.config.logit_scale_max))
+        ecg_output = self.ecg_model(input_values, ecg_attention_mask, lead_mask)
+        if text_pooled is None:
+            text_pooled = self.encode_text(input_ids, attention_mask)
+        ecg_embeds = self.embed(self.ecg_projection(ecg_output.pooler_output))
+        text_embeds = self.embed(self.project_text(text_pooled))
+        logits_per_ecg = self.scale() * ecg_embeds @ text_embeds.T
+
+        loss = None
+        if return_loss:
+            if positives is None:
+                positives, ignored = self._pair_batch(len(logits_per_ecg), input_ids, attention_mask, text_pooled)
+            loss = info_nce_loss(logits_per_ecg, positives, ignored, decoupled=self.config.loss_type == "decoupled")
+        output = ECGTextOutput(
+            loss=loss,
+            logits_per_ecg=logits_per_ecg,
+            logits_per_text=logits_per_ecg.T,
+            ecg_embeds=ecg_embeds,
+            text_embeds=text_embeds,
+            ecg_model_output=ecg_output,
+            text_pooled=text_pooled,
+        )
+        return output if return_dict is None or return_dict else output.to_tuple()
+
+    def _pair_batch(self, num_ecgs, input_ids, attention_mask, text_pooled):
+        texts = text_pooled if input_ids is None else input_ids
+        if len(texts) != num_ecgs:
+            raise ValueError(
+                f"{num_ecgs} ECGs and {len(texts)} texts: pass positives=(ECGs, texts) to say which belong together"
+            )
+        if input_ids is not None and attention_mask is not None:
+            texts = input_ids.masked_fill(attention_mask == 0, -1)
+        text_ids = torch.unique(texts, dim=0, return_inverse=True)[1]
+        return pair_texts(text_ids, self.config.equal_texts)
+
+
+def _load_ecg_model(ecg):
+    if not hasattr(ecg, "model_type"):
+        fields, _ = ECGTextConfig.get_config_dict(ecg)
+        model_type = fields.get("ecg_config", fields).get("model_type")
+        if model_type not in ECG_MODELS:
+            raise ValueError(
+                f"{ecg!s} holds no ECG encoder (model type {model_type!r}); known are {', '.join(ECG_MODELS)}"
+            )
+        return ECG_MODELS[model_type].from_pretrained(ecg)
+    if ecg.model_type not in ECG_MODELS:
+        raise ValueError(f"{ecg.model_type!r} is no ECG encoder; known are {', '.join(ECG_MODELS)}")
+    return ECG_MODELS[ecg.model_type](ecg)

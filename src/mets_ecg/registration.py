@@ -1,0 +1,66 @@
+"""Make `AutoModel`, `AutoProcessor` and `pipeline` of transformers know this package's classes.
+
+Importing `mets_ecg` does this. Without the import a checkpoint of ours loads with `trust_remote_code=True` from
+the code beside its weights.
+"""
+
+from __future__ import annotations
+
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoProcessor,
+    Pipeline,
+)
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .configuration_ecg_text import ECGResNetConfig, ECGTextConfig
+from .feature_extraction_ecg import ECGFeatureExtractor
+from .modeling_ecg_resnet import ECGResNetModel
+from .modeling_ecg_text import ECGTextModel
+from .pipeline_zero_shot_ecg import TASKS, ZeroShotECGClassificationPipeline
+from .processing_ecg import ECGProcessor
+
+
+class ZeroShotClassificationDispatcher(Pipeline):
+    """Stands for `"zero-shot-classification"`: our pipeline for our models, transformers' own for text models."""
+
+    # None: what the checkpoint has is loaded. Text models have a tokenizer, ours a processor.
+    _load_processor = None
+    _load_tokenizer = None
+    _load_feature_extractor = None
+    _load_image_processor = False
+    _load_video_processor = False
+
+    def __new__(cls, *args, model=None, processor=None, feature_extractor=None, **kwargs):
+        if model.config.model_type == ECGTextConfig.model_type:
+            kwargs.pop("tokenizer", None)  # the processor holds it
+            return ZeroShotECGClassificationPipeline(*args, model=model, processor=processor, **kwargs)
+        from transformers import ZeroShotClassificationPipeline
+
+        return ZeroShotClassificationPipeline(*args, model=model, **kwargs)
+
+
+def register() -> None:
+    """Register the package's classes; doing it again changes nothing."""
+    for config, model in ((ECGResNetConfig, ECGResNetModel), (ECGTextConfig, ECGTextModel)):
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        AutoModel.register(config, model, exist_ok=True)
+        AutoFeatureExtractor.register(config, ECGFeatureExtractor, exist_ok=True)
+    AutoProcessor.register(ECGTextConfig, ECGProcessor, exist_ok=True)
+
+    own, shared = TASKS
+    published = ZeroShotECGClassificationPipeline._registered_impl
+    dispatched = {
+        own: (ZeroShotECGClassificationPipeline, (AutoModel,), "multimodal"),
+        # Tried in this order: a text model keeps the head it had without this package.
+        shared: (ZeroShotClassificationDispatcher, (AutoModelForSequenceClassification, AutoModel), "text"),
+    }
+    for task, (pipeline_class, model_classes, kind) in dispatched.items():
+        before = PIPELINE_REGISTRY.supported_tasks.pop(task, {})  # registering over a task warns
+        PIPELINE_REGISTRY.register_pipeline(
+            task, pipeline_class, pt_model=model_classes, default=before.get("default"), type=kind
+        )
+    ZeroShotECGClassificationPipeline._registered_impl = published  # registering overwrote it with one task

@@ -1,0 +1,77 @@
+"""How labels become vectors and similarities become scores: what the pipeline and the evaluation share.
+
+A label is one or several phrases; its vector is the mean of theirs, each of length 1, brought back to length 1. Scores
+compare labels with each other, or with a neutral phrase, and are never the cosine itself: how typical a
+sentence is moves its cosine more than what the recording shows (on PTB-XL a raw cosine ranks records 0.17 to
+0.20 AUC worse).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from .processing_ecg import check_template
+
+
+def label_phrases(candidate_labels, hypothesis_template: str) -> dict[str, list[str]]:
+    """Return each label's phrases.
+
+    Args:
+        candidate_labels: a list of labels, one string with labels between commas, or a mapping of each label to its
+            phrases. The template is put round plain labels; phrases are used as they stand.
+        hypothesis_template: with exactly one `{}`.
+
+    Raises:
+        ValueError: there is no label, a label is empty or named twice, a label has no phrase, or the template is wrong.
+    """
+    if isinstance(candidate_labels, str):
+        candidate_labels = [label.strip() for label in candidate_labels.split(",") if label.strip()]
+    if not candidate_labels:
+        raise ValueError("no candidate labels: pass candidate_labels=['sinus rhythm', 'atrial fibrillation', ...]")
+    if isinstance(candidate_labels, Mapping):
+        phrases = {label: [own] if isinstance(own, str) else list(own or ()) for label, own in candidate_labels.items()}
+    else:
+        check_template(hypothesis_template)
+        labels = list(candidate_labels)
+        repeated = sorted({label for label in labels if labels.count(label) > 1})
+        if repeated:
+            raise ValueError(f"candidate labels are named twice: {', '.join(repeated)}")
+        phrases = {label: [hypothesis_template.replace("{}", label) if str(label).strip() else ""] for label in labels}
+    for label, own in phrases.items():
+        if not own or not all(isinstance(phrase, str) and phrase.strip() for phrase in own):
+            raise ValueError(f"candidate label {label!r} has no phrase, or an empty one: {own}")
+    return phrases
+
+
+@torch.no_grad()
+def embed_phrases(model, processor, phrases: Sequence[Sequence[str]]) -> torch.Tensor:
+    """Return a vector for each list of phrases: `(labels, projection_dim)`, of length 1 where similarity is cosine."""
+    flat = [phrase for own in phrases for phrase in own]
+    inputs = processor(text=flat, return_tensors="pt").to(model.device)
+    embeds = model.embed(model.get_text_features(inputs["input_ids"], inputs["attention_mask"]))
+    means = torch.stack([own.mean(dim=0) for own in embeds.split([len(own) for own in phrases])])
+    return model.embed(means)
+
+
+def zero_shot_scores(
+    ecg_embeds: torch.Tensor,
+    label_embeds: torch.Tensor,
+    *,
+    scale: float | torch.Tensor,
+    neutral_embed: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return scores `(records, labels)` in 0 to 1.
+
+    Args:
+        ecg_embeds: `(records, projection_dim)`, as `ECGTextModel.embed` gives them.
+        label_embeds: `(labels, projection_dim)`, from `embed_phrases`.
+        scale: factor on similarities; the model's own.
+        neutral_embed: `(projection_dim,)` of the neutral phrase. With it, every label is judged on its own,
+            against that phrase; without it, labels are compared with each other by a softmax over them.
+    """
+    logits = scale * ecg_embeds @ label_embeds.T
+    if neutral_embed is None:
+        return logits.softmax(dim=-1)
+    return torch.sigmoid(logits - (scale * ecg_embeds @ neutral_embed)[:, None])
