@@ -1,0 +1,1 @@
+"""Corpora: the row they share, the readers of publishers' layouts, the simulator, report text and statements."""

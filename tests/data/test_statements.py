@@ -1,0 +1,62 @@
+"""The SCP vocabulary: the published table's size, and classes by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from mets_ecg.data.statements import STATEMENTS, SUPERCLASSES, superclasses
+
+
+def test_the_table_has_the_published_numbers_of_statements():
+    rows = STATEMENTS.values()
+    assert len(rows) == 71
+    assert sum(row.superclass is not None for row in rows) == 44
+    assert sum(row.form for row in rows) == 19
+    assert sum(row.rhythm for row in rows) == 12
+    assert {code for code, row in STATEMENTS.items() if row.form and row.superclass} == {
+        "NDT",
+        "NST_",
+        "DIG",
+        "LNGQT",
+    }
+    assert {row.superclass for row in rows} == {*SUPERCLASSES, None}
+    assert len({row.subclass for row in rows} - {None}) == 23
+
+
+def test_every_statement_is_diagnostic_or_form_or_rhythm():
+    for code, row in STATEMENTS.items():
+        assert row.superclass or row.form or row.rhythm, code
+        assert (row.superclass is None) == (row.subclass is None), code
+        assert row.description, code
+
+
+def test_single_statements_by_hand():
+    assert (STATEMENTS["1AVB"].superclass, STATEMENTS["1AVB"].subclass) == ("CD", "_AVB")
+    assert (STATEMENTS["INJAS"].superclass, STATEMENTS["INJAS"].subclass) == ("MI", "AMI")
+    assert (STATEMENTS["LAO/LAE"].superclass, STATEMENTS["LAO/LAE"].subclass) == ("HYP", "LAO/LAE")
+    assert STATEMENTS["AFIB"].rhythm and STATEMENTS["AFIB"].superclass is None
+    assert STATEMENTS["CLBBB"].description == "complete left bundle branch block"
+
+
+def test_superclasses_come_once_and_in_order_whatever_the_order_of_the_codes():
+    assert superclasses(["LVH", "SR", "IMI", "AMI", "NST_"]) == ["MI", "STTC", "HYP"]
+    assert superclasses(["NST_", "AMI", "IMI", "LVH", "SR"]) == ["MI", "STTC", "HYP"]
+
+
+def test_a_likelihood_of_zero_counts():
+    assert superclasses({"NST_": 0.0, "SR": 0.0}) == ["STTC"]
+
+
+def test_statements_without_a_diagnosis_have_no_superclass():
+    assert superclasses(["AFIB", "PVC"]) == []
+    assert superclasses([]) == []
+
+
+def test_an_unknown_code_is_an_error_with_the_nearest_one():
+    with pytest.raises(ValueError, match="unknown statement 'NST'.*did you mean 'NST_'"):
+        superclasses(["NST"])
+
+
+def test_a_string_of_codes_is_an_error():
+    with pytest.raises(TypeError, match=r"write \['SR'\]"):
+        superclasses("SR")
