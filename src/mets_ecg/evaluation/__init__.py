@@ -1,0 +1,1 @@
+"""Evaluation: tasks and their class descriptions, zero-shot tables, the linear probe, and their statistics."""

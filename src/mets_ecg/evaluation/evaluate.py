@@ -1,0 +1,74 @@
+"""The command `mets-ecg evaluate`: a checkpoint, a corpus and a task to a zero-shot table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoModel, AutoProcessor
+
+from ..arguments import argument
+from ..data.corpora import load_corpus, parse_folds, select_folds
+from ..data.prepare import prepare
+from .table import ZeroShotTable, zero_shot_table
+from .tasks import get_task
+
+
+@dataclass
+class EvaluateArguments:
+    """Print a zero-shot table with intervals, beside untrained encoders, a linear probe and the text oracle."""
+
+    model: str = argument(help="checkpoint: a folder or a Hub id")
+    task: str = argument("ptbxl-super", help="what to classify")
+    source: str | None = argument(None, help="PTB-XL as PhysioNet publishes it, whole or partial")
+    data: str | None = argument(None, help="a corpus folder, as `mets-ecg simulate` writes it")
+    test_folds: list[str] = argument(default_factory=lambda: ["10"], help="folds to measure on")
+    probe_folds: list[str] = argument(
+        default_factory=lambda: ["1-8"], help="folds to fit the linear probe on; none: no probe"
+    )
+    num_resamples: int = argument(1000, help="of the bootstrap over patients")
+    seed: int = argument(0, help="of the bootstrap and the untrained encoders")
+    num_proc: int | None = argument(None, help="processes that read and prepare recordings")
+    output: str | None = argument(None, help="write the table as JSON to this file")
+    json: bool = argument(False, help="print the table as JSON")
+
+
+def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
+    """Measure a checkpoint on a corpus and print the table.
+
+    Raises:
+        ValueError: folds for testing are among those for the probe; or the corpus or the task does not fit.
+    """
+    task = get_task(arguments.task)
+    test_folds, probe_folds = parse_folds(arguments.test_folds), parse_folds(arguments.probe_folds)
+    if not test_folds:
+        raise ValueError("--test-folds names no fold to measure on")
+    if set(test_folds) & set(probe_folds):
+        raise ValueError(f"folds {sorted(set(test_folds) & set(probe_folds))} are both for testing and for the probe")
+    model = AutoModel.from_pretrained(arguments.model)
+    processor = AutoProcessor.from_pretrained(arguments.model)
+    corpus = load_corpus(
+        source=arguments.source,
+        data=arguments.data,
+        sampling_rate=processor.feature_extractor.sampling_rate,
+        folds=(*test_folds, *probe_folds),
+        num_proc=arguments.num_proc,
+    )
+    rows = prepare(corpus, processor.feature_extractor, num_proc=arguments.num_proc)
+    table = zero_shot_table(
+        model,
+        processor,
+        select_folds(rows, test_folds),
+        task,
+        probe_rows=select_folds(rows, probe_folds) if probe_folds else None,
+        text_oracle=True,
+        num_resamples=arguments.num_resamples,
+        seed=arguments.seed,
+    )
+    document = json.dumps({"model": arguments.model, "test_folds": test_folds, **table.as_dict()}, indent=2)
+    print(document if arguments.json else f"{table}")
+    if arguments.output is not None:
+        Path(arguments.output).write_text(document + "\n", encoding="utf-8")
+        print(f"written to {arguments.output}")
+    return table

@@ -1,0 +1,178 @@
+"""The zero-shot table: one line a way of asking, with the lines beside it that make a figure mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from ..data.prepare import PreparedRows
+from ..data.reports import clean_report
+from ..modeling_ecg_text import ECGTextModel
+from .probe import linear_probe
+from .statistics import AUROC, SingleLabelMetrics
+from .tasks import Task
+from .zero_shot import (
+    Truth,
+    embed_pooled,
+    encode_ecgs,
+    measure,
+    measure_single_label,
+    read_truth,
+    score_prompts,
+    untrained_twin,
+)
+
+NUM_UNTRAINED = 5
+
+
+@dataclass
+class Line:
+    """One line of the table: a way of asking and what it scored."""
+
+    name: str
+    auroc: AUROC
+    single_label: SingleLabelMetrics | None = None
+
+
+@dataclass
+class ZeroShotTable:
+    """Figures of a model on a task.
+
+    Attributes:
+        task: the task, its phrases' version included.
+        classes: class codes, in the order of all per-class figures.
+        lines: the figures, by key: `phrases`, `template`, `random_encoder`, and where asked for `linear_probe` and
+            `text_oracle`.
+    """
+
+    task: Task
+    classes: tuple[str, ...]
+    lines: dict[str, Line] = field(default_factory=dict)
+
+    def as_dict(self) -> dict:
+        """Return the table as plain values, for JSON."""
+        return {
+            "task": self.task.name,
+            "phrases_version": self.task.phrases_version,
+            "template": self.task.template,
+            "classes": list(self.classes),
+            "lines": {key: _plain({"name": line.name, "auroc": asdict(line.auroc),
+                                   "single_label": line.single_label and asdict(line.single_label)})
+                      for key, line in self.lines.items()},
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        """Format the table for a terminal."""
+        width = max(len(line.name) for line in self.lines.values())
+        columns = [max(5, len(code)) for code in self.classes]
+        first = next(iter(self.lines.values())).auroc
+        rows = [
+            f"{self.task.name}: AUROC, {first.confidence:.0%} intervals, bootstrap over {first.num_patients} patients "
+            f"({first.num_records} records)",
+            " " * width + "".join(f"  {code:>{w}}" for code, w in zip(self.classes, columns, strict=True))
+            + "  macro  interval           acc   F1",
+        ]  # fmt: skip
+        for line in self.lines.values():
+            auroc, single = line.auroc, line.single_label
+            cells = "".join(f"  {value:>{w}.3f}" for value, w in zip(auroc.per_class, columns, strict=True))
+            interval = f"{auroc.macro_low:.3f} to {auroc.macro_high:.3f}"
+            figures = f"{single.accuracy:.3f}  {single.f1:.3f}" if single else "  -      -"
+            rows.append(f"{line.name:<{width}}{cells}  {auroc.macro:.3f}  {interval}   {figures}")
+        counts = "".join(f"  {count:>{w}}" for count, w in zip(first.num_positives, columns, strict=True))
+        rows.append(f"{'positive records':<{width}}{counts}")
+        return "\n".join(rows)
+
+
+def zero_shot_table(
+    model: ECGTextModel,
+    processor,
+    rows: Dataset,
+    task: Task,
+    *,
+    probe_rows: Dataset | None = None,
+    text_oracle: bool = False,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> ZeroShotTable:
+    """Measure a model on prepared rows.
+
+    Args:
+        model: a dual encoder.
+        processor: the model's.
+        rows: prepared rows to measure on.
+        task: classes, template and phrases.
+        probe_rows: prepared rows to fit the linear probe on; None for no probe.
+        text_oracle: also put each record's own report in the place of its ECG: what the text side allows.
+        num_resamples: of the bootstrap.
+        seed: of the bootstrap and of the untrained encoders.
+
+    Raises:
+        ValueError: the rows have no labels of the task.
+    """
+    truth = read_truth(rows, task)
+    labelled = PreparedRows(rows.select(truth.rows))
+    pooled = encode_ecgs(model, labelled)
+    embeds = embed_pooled(model, pooled)
+    phrases, template = task.phrase_prompts(), task.template_prompts()
+    table = ZeroShotTable(task, truth.classes)
+
+    def add(key: str, name: str, scores: np.ndarray, *, protocol: bool = True) -> None:
+        auroc = measure(truth, scores, num_resamples=num_resamples, seed=seed)
+        table.lines[key] = Line(name, auroc, measure_single_label(truth, scores) if protocol else None)
+
+    add("phrases", "report-like phrases", score_prompts(model, processor, embeds, phrases))
+    add("template", "METS template", score_prompts(model, processor, embeds, template))
+    table.lines["random_encoder"] = _random_encoder(model, processor, labelled, truth, phrases, num_resamples, seed)
+    if probe_rows is not None:
+        known = read_truth(probe_rows, task)
+        features = encode_ecgs(model, PreparedRows(probe_rows.select(known.rows)))
+        scores = linear_probe(features.numpy(), known.labels, pooled.numpy())
+        add("linear_probe", f"linear probe, {len(known.rows)} labels", scores, protocol=False)
+    if text_oracle:
+        reports = [clean_report(report) or processor.neutral_phrase for report in rows.select(truth.rows)["report"]]
+        add(
+            "text_oracle",
+            "text oracle",
+            score_prompts(model, processor, _embed_reports(model, processor, reports), phrases),
+        )
+    return table
+
+
+def _random_encoder(model, processor, labelled, truth: Truth, phrases, num_resamples: int, seed: int) -> Line:
+    """The mean of untrained encoders' figures: a single one may be lucky by several hundredths."""
+    measured = []
+    for i in range(NUM_UNTRAINED):
+        twin = untrained_twin(model, seed + i)
+        scores = score_prompts(twin, processor, embed_pooled(twin, encode_ecgs(twin, labelled)), phrases)
+        measured.append(measure(truth, scores, num_resamples=num_resamples, seed=seed))
+    first = asdict(measured[0])
+    averaged = {
+        name: np.mean([getattr(auroc, name) for auroc in measured], axis=0)
+        for name in ("per_class", "per_class_low", "per_class_high", "macro", "macro_low", "macro_high")
+    }
+    return Line(f"untrained encoder, mean of {NUM_UNTRAINED}", AUROC(**{**first, **averaged}))
+
+
+@torch.no_grad()
+def _embed_reports(model, processor, reports: Sequence[str]) -> torch.Tensor:
+    from ..training.text_embeddings import encode_distinct
+
+    pooled, index = encode_distinct(
+        model, processor, [processor.format_report(report) for report in reports], progress=False
+    )
+    return model.embed(model.project_text(pooled.to(model.device))).float().cpu()[index]
+
+
+def _plain(value):
+    """NumPy values as Python's own; NaN, which JSON has not, as None."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value.tolist()]
+    if isinstance(value, (float, np.floating)):
+        return None if np.isnan(value) else float(value)
+    return value.item() if isinstance(value, np.generic) else value

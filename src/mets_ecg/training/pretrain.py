@@ -1,0 +1,207 @@
+"""The command `mets-ecg pretrain`: a corpus and a recipe to a checkpoint."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from tqdm.auto import tqdm
+
+from ..configuration_ecg_text import build_ecg_config
+from ..data.corpora import load_corpus, parse_folds, select_folds
+from ..data.prepare import PreparedRows, prepare
+from ..data.reports import clean_report, is_trainable
+from ..evaluation.statistics import auroc
+from ..evaluation.table import zero_shot_table
+from ..evaluation.tasks import Task, get_task
+from ..evaluation.zero_shot import embed_pooled, encode_ecgs, read_truth, score_prompts
+from ..feature_extraction_ecg import ECGFeatureExtractor
+from ..modeling_ecg_text import ECGTextModel
+from ..processing_ecg import ECGProcessor
+from ..text_models import load_text_tokenizer
+from .arguments import PretrainArguments
+from .checkpoints import prepare_output, save_checkpoint, write_metrics
+from .loop import make_accelerator, train
+from .objectives import ContrastiveObjective
+from .text_embeddings import encode_distinct
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Prepared rows of the three parts; None where a part was not asked for."""
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset | None
+
+
+def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None, task: Task | None = None) -> dict:
+    """Pre-train a model and leave its checkpoint in `arguments.output`.
+
+    After each epoch the contrastive loss on the validation folds is measured; the epoch where it is lowest is kept, and
+    the folder holds it, whole, from then on. The zero-shot AUROC printed beside it chooses nothing: that would
+    use labels.
+
+    Args:
+        arguments: of the run.
+        corpus: rows to train on, in place of those that `arguments.source` or `.data` name.
+        task: the zero-shot task, in place of the one that `arguments.task` names.
+
+    Returns:
+        What stands in `metrics.json`.
+
+    Raises:
+        ValueError: arguments, recipe or corpus do not fit each other; the message says how.
+        FileExistsError: the output is there already.
+    """
+    output = prepare_output(arguments.output, overwrite=arguments.overwrite)
+    started = time.perf_counter()
+    accelerator = make_accelerator(arguments)
+    task = task or get_task(arguments.task)
+    torch.manual_seed(arguments.seed)
+    model, processor = build(arguments)
+    folds, counts = _prepare_folds(arguments, processor, corpus)
+
+    trainable = _drop_unreadable(folds.train, counts)
+    text_pooled, text_index = encode_distinct(model, processor, _reports(trainable, processor))
+    counts["distinct_reports"] = len(text_pooled)
+    if model.config.text_centering:
+        # Over records, not over distinct texts: the common wording is what must go.
+        model.text_mean.copy_(text_pooled[text_index].mean(dim=0))
+    model.to(accelerator.device)
+    print(f"training on {counts['train']} records with {len(text_pooled)} distinct reports, {accelerator.device}")
+
+    max_shift = round(arguments.time_shift * processor.feature_extractor.sampling_rate)
+    objective = ContrastiveObjective(
+        text_pooled,
+        text_index,
+        equal_texts=model.config.equal_texts,
+        max_shift=max_shift,
+        lead_drop=arguments.lead_drop,
+    )
+    metrics = {"counts": counts, "epochs": [], "best_epoch": None}
+    validate = _Validation(model, processor, folds.validation, task, arguments) if folds.validation else None
+
+    def on_epoch_end(epoch: dict) -> None:
+        if validate is not None:
+            epoch |= validate()
+        metrics["epochs"].append(epoch)
+        tqdm.write(_describe_epoch(epoch))
+        best = min(metrics["epochs"], key=lambda e: e.get("validation_loss", -e["epoch"]))
+        if best is epoch:
+            metrics["best_epoch"] = epoch["epoch"]
+            save_checkpoint(output, model, processor, metrics=metrics, arguments=arguments)
+
+    train(model, objective, PreparedRows(trainable), arguments, accelerator, on_epoch_end=on_epoch_end)
+    metrics["seconds"] = time.perf_counter() - started
+    if folds.test is not None:
+        best_model = ECGTextModel.from_pretrained(output).to(accelerator.device)
+        table = zero_shot_table(best_model, processor, folds.test, task, seed=arguments.seed)
+        print(f"\n{table}")
+        metrics["test"] = {"folds": parse_folds(arguments.test_folds), **table.as_dict()}
+    write_metrics(Path(output), metrics)
+    print(f"checkpoint of epoch {metrics['best_epoch']} and metrics.json are in {output}")
+    return metrics
+
+
+def build(arguments: PretrainArguments) -> tuple[ECGTextModel, ECGProcessor]:
+    """Return the model with a new ECG encoder, and its processor, as a recipe describes them.
+
+    Raises:
+        ValueError: the encoder's leads or rate are not those of the feature extractor.
+        TypeError: the recipe names a field that there is not.
+        OSError: the text model is not there.
+    """
+    extractor = ECGFeatureExtractor(**arguments.feature_extractor)
+    fields = dict(arguments.model)
+    own = {"num_leads": len(extractor.lead_names), "sampling_rate": extractor.sampling_rate}
+    ecg_config = build_ecg_config({**own, **fields.pop("ecg_config", {})})
+    for name, value in own.items():
+        if getattr(ecg_config, name) != value:
+            raise ValueError(
+                f"the recipe's encoder has {name}={getattr(ecg_config, name)}, its feature extractor gives {value}"
+            )
+    model = ECGTextModel.from_ecg_text_pretrained(ecg_config, arguments.text_model, **fields)
+    processor = ECGProcessor(extractor, load_text_tokenizer(arguments.text_model), **arguments.processor)
+    return model, processor
+
+
+def _prepare_folds(arguments, processor, corpus: Dataset | None) -> tuple[Folds, dict]:
+    named = {part: parse_folds(getattr(arguments, f"{part}_folds")) for part in ("train", "validation", "test")}
+    if not named["train"]:
+        raise ValueError("--train-folds names no fold to train on")
+    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        shared = sorted(set(named[one]) & set(named[other]))
+        if shared:
+            raise ValueError(f"fold {shared[0]} is both for {one} and for {other}: patients would cross")
+    extractor = processor.feature_extractor
+    wanted = sorted({fold for folds in named.values() for fold in folds})
+    if corpus is None:
+        corpus = load_corpus(
+            source=arguments.source,
+            data=arguments.data,
+            sampling_rate=extractor.sampling_rate,
+            folds=wanted,
+            num_proc=arguments.num_proc,
+        )
+    rows = prepare(select_folds(corpus, wanted), extractor, num_proc=arguments.num_proc)
+    parts = {part: select_folds(rows, folds) if folds else None for part, folds in named.items()}
+    return Folds(**parts), {part: len(rows) if rows else 0 for part, rows in parts.items()}
+
+
+def _drop_unreadable(rows: Dataset, counts: dict) -> Dataset:
+    """Leave out records whose report says nothing, and say how many."""
+    kept = [i for i, report in enumerate(rows["report"]) if is_trainable(clean_report(report))]
+    counts["without_report"] = len(rows) - len(kept)
+    counts["train"] = len(kept)
+    print(f"left out of training: {counts['without_report']} records whose report is empty or only requests a trace")
+    if not kept:
+        raise ValueError("no training record has a report to learn from")
+    return rows.select(kept)
+
+
+def _reports(rows: Dataset, processor: ECGProcessor) -> list[str]:
+    return [processor.format_report(clean_report(report)) for report in rows["report"]]
+
+
+class _Validation:
+    """The contrastive loss on the validation rows, and beside it the zero-shot macro AUROC."""
+
+    def __init__(self, model: ECGTextModel, processor, rows: Dataset, task: Task, arguments: PretrainArguments):
+        self.model, self.processor, self.task = model, processor, task
+        readable = _drop_unreadable(rows, {})
+        text_pooled, text_index = encode_distinct(model, processor, _reports(readable, processor))
+        self.rows = PreparedRows(readable)
+        self.objective = ContrastiveObjective(text_pooled, text_index, equal_texts=model.config.equal_texts)
+        self.batch_size = min(arguments.batch_size, len(readable))
+        self.truth = read_truth(rows, task) if task.label_column in rows.column_names else None
+        self.labelled = None if self.truth is None else PreparedRows(rows.select(self.truth.rows))
+
+    @torch.no_grad()
+    def __call__(self) -> dict:
+        self.model.eval()
+        losses = []
+        # Only full batches: the loss depends on how many negatives there are.
+        for start in range(0, len(self.rows) - self.batch_size + 1, self.batch_size):
+            batch = self.rows.__getitems__(range(start, start + self.batch_size))
+            batch = {name: values.to(self.model.device) for name, values in batch.items()}
+            losses.append(self.objective(self.model, batch).loss)
+        measured = {"validation_loss": float(torch.stack(losses).mean())}
+        if self.truth is not None:
+            embeds = embed_pooled(self.model, encode_ecgs(self.model, self.labelled))
+            scores = score_prompts(self.model, self.processor, embeds, self.task.phrase_prompts())
+            per_class = auroc(self.truth.labels, scores)
+            measured["zero_shot_macro_auroc"] = float(per_class[per_class == per_class].mean())
+        return measured
+
+
+def _describe_epoch(epoch: dict) -> str:
+    text = f"epoch {epoch['epoch']}: loss {epoch['train_loss']:.3f}, {epoch['records_per_second']:.0f} records/s"
+    if "validation_loss" in epoch:
+        text += f", validation loss {epoch['validation_loss']:.3f}"
+    if "zero_shot_macro_auroc" in epoch:
+        text += f", zero-shot macro AUROC {epoch['zero_shot_macro_auroc']:.3f} (chooses nothing)"
+    return text

@@ -1,0 +1,100 @@
+"""Tasks and the words for their classes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from mets_ecg.evaluation.tasks import TASKS, Task, get_task
+
+
+@pytest.fixture(params=sorted(TASKS))
+def task(request) -> Task:
+    return get_task(request.param)
+
+
+def test_tasks_are_found_by_the_name_they_carry(task):
+    assert TASKS[task.name] is task
+
+
+def test_the_superclass_task_uses_the_words_of_mets():
+    task = get_task("ptbxl-super")
+    assert task.label_column == "labels_super"
+    assert {code: described.name for code, described in task.classes.items()} == {
+        "NORM": "Normal ECG",
+        "CD": "Conduction Disturbance",
+        "MI": "Myocardial Infarction",
+        "HYP": "Hypertrophy",
+        "STTC": "ST/T change",
+    }
+    assert task.template_prompts()["STTC"] == ("The ECG of ST/T change, a type of diagnostic.",)
+
+
+def test_every_class_has_distinct_lower_case_phrases(task):
+    for described in task.classes.values():
+        phrases = described.phrases
+        assert len(phrases) >= 4
+        assert len(set(phrases)) == len(phrases)
+        assert all(phrase and phrase == " ".join(phrase.lower().split()) for phrase in phrases)
+
+
+def test_no_phrase_stands_for_two_classes(task):
+    phrases = [phrase for described in task.classes.values() for phrase in described.phrases]
+    assert len(set(phrases)) == len(phrases)
+
+
+def test_every_class_speaks_the_same_languages(task):
+    assert len({frozenset(described.phrases_by_language) for described in task.classes.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "findings"),
+    [
+        ("NORM", ["normal ecg"]),
+        ("CD", ["left bundle", "right bundle", "incomplete right", "left anterior fascicular"]),
+        ("CD", ["first degree av", "intraventricular"]),
+        ("MI", ["inferior", "anterior", "anteroseptal", "lateral"]),
+        ("HYP", ["left ventricular hypertrophy", "strain", "voltage", "left atrial enlargement"]),
+        ("STTC", ["t wave", "depressed", "ischaemia", "non-specific st"]),
+    ],
+)
+def test_english_phrases_cover_the_frequent_findings(code, findings):
+    phrases = get_task("ptbxl-super").classes[code].phrases_in("en")
+    for finding in findings:
+        assert any(finding in phrase for phrase in phrases), finding
+
+
+def test_languages_are_chosen_by_name():
+    task = get_task("ptbxl-super")
+    english, everything = task.phrase_prompts("en"), task.phrase_prompts()
+    assert "linksschenkelblock" in everything["CD"]
+    assert "linksschenkelblock" not in english["CD"]
+    assert "left bundle branch block" in english["CD"]
+    assert task.phrase_prompts("sv", "en")["HYP"][0] == "vänster kammarhypertrofi"
+    with pytest.raises(ValueError, match=r"language 'fr'.*en, de, sv"):
+        task.phrase_prompts("fr")
+
+
+def test_template_takes_exactly_one_name(task):
+    assert task.template.count("{}") == 1
+    for template in ("The ECG of a heart.", "{} and {}"):
+        with pytest.raises(ValueError, match="exactly one"):
+            dataclasses.replace(task, template=template)
+
+
+def test_a_task_needs_classes(task):
+    with pytest.raises(ValueError, match="no classes"):
+        dataclasses.replace(task, classes={})
+
+
+def test_unknown_task_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown task 'ptbxl-sup': known tasks are .*ptbxl-super"):
+        get_task("ptbxl-sup")
+
+
+def test_tasks_cannot_be_changed(task):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task.template = "{}"
+    with pytest.raises(TypeError):
+        task.classes["NEW"] = None
