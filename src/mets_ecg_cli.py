@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; return 0, 1 where it failed (the reason in one line), or 2 where it was called wrongly."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
-        print(_usage())
+        print(_usage(), file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
     if argv[0] == "--version":
         from importlib.metadata import version
@@ -82,10 +82,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"mets-ecg {name}: stopped", file=sys.stderr)
         return 1
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+    except Exception as error:
         if debug:
             raise
-        print(f"mets-ecg {name}: {' '.join(str(error).split())}", file=sys.stderr)
+        reason = " ".join(str(error).split())
+        if not reason or not isinstance(error, (ValueError, TypeError, OSError, ImportError, RuntimeError)):
+            reason = f"{type(error).__name__}: {reason}"  # a KeyError says no more than the key
+        print(f"mets-ecg {name}: {reason}", file=sys.stderr)
         return 1
     return 0
 

@@ -40,3 +40,44 @@ def tiny_processor():
     from mets_ecg import ECGProcessor
 
     return ECGProcessor.from_pretrained(FIXTURES / "tiny-checkpoint")
+
+
+@pytest.fixture(scope="session")
+def tiny_text_model(tmp_path_factory, tiny_model, tiny_processor) -> str:
+    """Folder of the tiny checkpoint's text encoder and tokenizer alone."""
+    folder = tmp_path_factory.mktemp("tiny-text-model")
+    tiny_model.text_model.save_pretrained(folder)
+    tiny_processor.tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def simulated_corpus(tmp_path_factory):
+    """160 simulated recordings at 100 Hz."""
+    from mets_ecg.data.simulator import simulate_corpus
+
+    return simulate_corpus(160, seed=3, cache_dir=tmp_path_factory.mktemp("simulated"))
+
+
+@pytest.fixture
+def pretrain_arguments(tmp_path, tiny_text_model):
+    """Arguments of a pre-training run that takes seconds; override by `dataclasses.replace`."""
+    from mets_ecg.training.arguments import PretrainArguments
+
+    return PretrainArguments(
+        output=str(tmp_path / "checkpoint"),
+        text_model=tiny_text_model,
+        model={
+            "ecg_config": {"hidden_sizes": [6, 10, 14], "depths": [1, 1, 1]},
+            "projection_dim": 17,
+            "text_pooling": "mean",
+            "text_centering": True,
+        },
+        feature_extractor={"sampling_rate": 100, "max_duration": 10.0, "bandpass": None},
+        processor={"report_template": "{}", "max_length": 40},
+        task="simulated",
+        epochs=2,
+        batch_size=16,
+        optimizer="adamw",
+        learning_rate=3e-3,
+    )

@@ -5,8 +5,12 @@ A default stands once, in the dataclass. `--config recipe.yaml` sets fields, fla
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import inspect
 import json
+import types
+import typing
 from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter
 from pathlib import Path
 
@@ -56,7 +60,7 @@ def parse_arguments(arguments_type: type, argv: list[str] | None = None, *, prog
         if action.dest in recipe:
             action.required = False
         if action.dest in fields and str(fields[action.dest].type).startswith("dict"):
-            action.type = json.loads
+            action.type = _json_object
     parser.set_defaults(**recipe)
     given = vars(parser.parse_args(argv))
     return arguments_type(**{name: given[name] for name in fields})
@@ -75,14 +79,49 @@ def read_recipe(arguments_type: type, path: str | Path) -> dict:
 
     Raises:
         TypeError: it names a field that there is not.
+        ValueError: it is no YAML mapping, or a value is not of its field's type.
         OSError: it cannot be read.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no recipe {str(path)!r}")
-    recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    try:
+        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"the recipe {str(path)!r} is no YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise ValueError(
+            f"the recipe {str(path)!r} must set fields as `name: value`, it holds a {type(recipe).__name__}"
+        )
     known = {field.name for field in dataclasses.fields(arguments_type)}
     refuse_unknown(f"{path}: {arguments_type.__name__}", [name for name in recipe if name not in known], known)
+    hints = typing.get_type_hints(arguments_type)
+    for name, value in recipe.items():
+        if hints[name] is float and isinstance(value, str):  # YAML reads 1e-3 as a text, and 1.0e-3 as a number
+            with contextlib.suppress(ValueError):
+                value = recipe[name] = float(value)
+        if not _is_of_type(value, hints[name]):
+            raise ValueError(f"{path}: {name} must be {inspect.formatannotation(hints[name])}, got {value!r}")
     return recipe
+
+
+def _is_of_type(value, wanted) -> bool:
+    origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_of_type(value, one) for one in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if origin is list:
+        return isinstance(value, list) and all(_is_of_type(one, inner[0]) for one in value)
+    if wanted in (int, float):
+        return isinstance(value, (int, wanted)) and not isinstance(value, bool)
+    return isinstance(value, origin or wanted)
+
+
+def _json_object(text: str) -> dict:
+    fields = json.loads(text)
+    if not isinstance(fields, dict):
+        raise ValueError(f"{text!r} is no JSON object")
+    return fields
 
 
 def save_arguments(arguments, path: str | Path) -> None:

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import inspect
 import math
+import re
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 from transformers.utils import logging
@@ -97,7 +98,14 @@ class StrictConfig(PretrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
-        """Build the config from a saved file's contents; names it does not know are left out with a warning."""
+        """Build the config from a saved file's contents; names it does not know are left out with a warning.
+
+        Raises:
+            ValueError: it is the configuration of another type of model.
+        """
+        saved_type = config_dict.get("model_type", cls.model_type)
+        if saved_type != cls.model_type:
+            raise ValueError(f"this is the configuration of a model of type {saved_type!r}, not {cls.model_type!r}")
         unknown = cls._unknown_names(config_dict)
         if unknown:
             logger.warning(
@@ -241,7 +249,6 @@ class ECGTextConfig(StrictConfig):
         text_model_id: Hub id that the text encoder came from; needed to save it by reference.
         text_model_revision: commit of `text_model_id`, or None.
         text_model_digest: SHA-256 of its weights; written on saving by reference and checked on loading.
-        initializer_range: standard deviation of new linear weights.
 
     Source: METS, arXiv 2303.12311, section 2.
     """
@@ -267,7 +274,6 @@ class ECGTextConfig(StrictConfig):
         text_model_id=None,
         text_model_revision=None,
         text_model_digest=None,
-        initializer_range=0.02,
         **kwargs,
     ):
         self.ecg_config = build_ecg_config(ecg_config)
@@ -286,13 +292,26 @@ class ECGTextConfig(StrictConfig):
         self.text_model_id = text_model_id
         self.text_model_revision = text_model_revision
         self.text_model_digest = text_model_digest
-        self.initializer_range = initializer_range
         super().__init__(**kwargs)
 
     @property
     def hidden_size(self) -> int:
         """Width of the shared space."""
         return self.text_config.hidden_size if self.projection_dim is None else self.projection_dim
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """See `StrictConfig.from_dict`; it holds for the ECG encoder's part of the file too."""
+        if isinstance(config_dict.get("ecg_config"), dict):
+            config_dict = {**config_dict, "ecg_config": build_ecg_config(config_dict["ecg_config"], saved=True)}
+        return super().from_dict(config_dict, **kwargs)
+
+    def to_dict(self) -> dict:
+        """Return the fields as they are saved, without the folders that the encoders were loaded from."""
+        fields = super().to_dict()
+        for name in self.sub_configs:
+            fields[name]["_name_or_path"] = ""
+        return fields
 
     def check(self) -> None:
         """See `StrictConfig.check`."""
@@ -307,7 +326,6 @@ class ECGTextConfig(StrictConfig):
         _check_choice(self, "equal_texts", ("positives", "ignored", "negatives"))
         _check_number(self, "logit_scale_init_value")
         _check_number(self, "logit_scale_max", above=0)
-        _check_number(self, "initializer_range", above=0)
         if self.logit_scale_init_value > math.log(self.logit_scale_max):
             raise ValueError(
                 f"ECGTextConfig: logit_scale_init_value={self.logit_scale_init_value} is the log of "
@@ -317,24 +335,40 @@ class ECGTextConfig(StrictConfig):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"ECGTextConfig: {name} must be a string or None, got {value!r}")
+        if self.text_model_id is not None and not re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", self.text_model_id):
+            raise ValueError(
+                f"ECGTextConfig: text_model_id must be an id on the Hub (owner/name), got {self.text_model_id!r}; a "
+                "folder means nothing on another machine"
+            )
         if not self.save_text_model and self.text_model_id is None:
             raise ValueError(
                 "ECGTextConfig: save_text_model=False saves a reference to the text encoder, which needs "
                 "text_model_id, its id on the Hub"
             )
+        if not self.save_text_model and not self.freeze_text_model:
+            raise ValueError(
+                "ECGTextConfig: save_text_model=False saves a reference to a frozen text encoder; one that is trained "
+                "(freeze_text_model=False) has weights of its own, which must be saved"
+            )
         if self.text_pooling == "pooler" and self.text_config.model_type == "t5":
             raise ValueError("ECGTextConfig: a T5 encoder has no pooler; text_pooling must be 'mean' or 'cls'")
 
 
-def build_ecg_config(ecg_config) -> PretrainedConfig:
-    """Return the config of an ECG encoder from a config, a dict or None; see `ECGTextConfig`."""
+def build_ecg_config(ecg_config, *, saved: bool = False) -> PretrainedConfig:
+    """Return the config of an ECG encoder from a config, a dict or None; see `ECGTextConfig`.
+
+    Args:
+        ecg_config: the config, its fields, or None for the default.
+        saved: the fields come from a file, where an unknown name is a warning.
+    """
     if ecg_config is None:
         return ECGResNetConfig()
     if isinstance(ecg_config, dict):
         model_type = ecg_config.get("model_type", ECGResNetConfig.model_type)
         if model_type not in ECG_CONFIGS:
             raise ValueError(f"ECGTextConfig: ecg_config is of type {model_type!r}, known are {', '.join(ECG_CONFIGS)}")
-        return ECG_CONFIGS[model_type](**ecg_config)
+        config_class = ECG_CONFIGS[model_type]
+        return config_class.from_dict(ecg_config) if saved else config_class(**ecg_config)
     # By model_type and not by class: code loaded from a Hub repository may come as two copies of this module.
     if getattr(ecg_config, "model_type", None) not in ECG_CONFIGS:
         raise TypeError(
@@ -355,6 +389,4 @@ def build_text_config(text_config) -> PretrainedConfig:
         return CONFIG_MAPPING[model_type](**fields)
     if not isinstance(text_config, PretrainedConfig):
         raise TypeError(f"ECGTextConfig: text_config must be a config or a dict, got {type(text_config).__name__}")
-    # A config loaded from a folder carries that folder's path, which would be published with the model.
-    text_config._name_or_path = ""
     return text_config

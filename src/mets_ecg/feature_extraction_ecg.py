@@ -95,7 +95,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         self.min_duration = min_duration
         self.crop = crop
         self.window_stride = window_stride
-        self.bandpass = None if bandpass is None else list(bandpass)
+        self.bandpass = list(bandpass) if isinstance(bandpass, tuple) else bandpass
         self.filter_order = filter_order
         self.notch_frequency = notch_frequency
         self.notch_quality = notch_quality
@@ -105,7 +105,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         self.scale_constant = scale_constant
         self.scale_epsilon = scale_epsilon
         self.clip = clip
-        self.amplitude_range = list(amplitude_range)
+        self.amplitude_range = list(amplitude_range) if isinstance(amplitude_range, tuple) else amplitude_range
         self._check()
         if not __name__.startswith("transformers_modules"):
             kwargs.pop("auto_map", None)  # with the package imported, its own class serves the file
@@ -139,8 +139,14 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         for name in ("max_duration", "window_stride", "notch_frequency", "clip"):
             if getattr(self, name) is not None:
                 self._check_positive(name)
-        if not isinstance(self.max_gap, (int, float)) or self.max_gap < 0:
+        if not _is_number(self.max_gap) or self.max_gap < 0:
             raise ValueError(f"ECGFeatureExtractor: max_gap must be 0 s or more, got {self.max_gap!r}")
+        if not isinstance(self.filter_order, int):
+            raise ValueError(f"ECGFeatureExtractor: filter_order must be a whole number, got {self.filter_order!r}")
+        if not self.lead_names:
+            raise ValueError("ECGFeatureExtractor: lead_names is empty; name at least one lead")
+        if self.num_samples == 0:
+            raise ValueError(f"ECGFeatureExtractor: max_duration={self.max_duration!r} s is shorter than a sample")
         choices = {
             "crop": ("start", "center", "random", "windows"),
             "scaling": ("none", "constant", "z-score", "min-max"),
@@ -153,6 +159,11 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 )
         if self.crop == "windows" and self.max_duration is None:
             raise ValueError("ECGFeatureExtractor: crop='windows' needs max_duration, the length of a window in s")
+        if self.bandpass is not None and not _is_pair(self.bandpass, none_allowed=True):
+            raise ValueError(
+                "ECGFeatureExtractor: bandpass must be None or two edges in Hz, either may be None, "
+                f"got {self.bandpass!r}"
+            )
         low, high = self.bandpass or (None, None)
         highest = HIGHEST_EDGE * self.sampling_rate / 2
         for edge, what in (
@@ -167,14 +178,15 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 )
         if low is not None and high is not None and low >= high:
             raise ValueError(f"ECGFeatureExtractor: bandpass must rise, got {self.bandpass}")
-        if not 0 <= self.amplitude_range[0] < self.amplitude_range[1]:
+        if not _is_pair(self.amplitude_range) or not 0 <= self.amplitude_range[0] < self.amplitude_range[1]:
             raise ValueError(
-                f"ECGFeatureExtractor: amplitude_range must rise from 0 mV or more, got {self.amplitude_range}"
+                "ECGFeatureExtractor: amplitude_range must be two numbers that rise from 0 mV or more, "
+                f"got {self.amplitude_range!r}"
             )
 
     def _check_positive(self, name: str) -> None:
         value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+        if not _is_number(value) or value <= 0:
             raise ValueError(f"ECGFeatureExtractor: {name} must be a number above 0, got {value!r}")
 
     @property
@@ -247,7 +259,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
     def _process(self, signal, rate, lead_names, units, label, rng):
         signal = to_millivolt(signal, units)
         self._check_recording(signal, rate, label)
-        signal, usable = fill_gaps(signal, max_gap=int(self.max_gap * rate))
+        signal, usable = fill_gaps(signal, max_gap=math.floor(self.max_gap * rate + 1e-6))
         if not usable.any():
             raise ValueError(
                 f"{label}: no usable lead: every lead is missing, or has a gap longer than {self.max_gap:g} s"
@@ -325,6 +337,15 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             )
 
 
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_pair(value, *, none_allowed: bool = False) -> bool:
+    is_list = isinstance(value, list) and len(value) == 2
+    return is_list and all(_is_number(number) or (none_allowed and number is None) for number in value)
+
+
 def _read(record, sampling_rate, lead_names, units, model_leads):
     """Return a recording of any kind as `(signal, sampling_rate, lead names, units, name of the record)`."""
     record_id = None
@@ -357,14 +378,13 @@ def _read(record, sampling_rate, lead_names, units, model_leads):
 def _read_row(row: Mapping, sampling_rate, lead_names, units):
     if "signal" not in row:
         raise ValueError(f"a dict needs a 'signal' to be a recording, got the keys {', '.join(map(str, row))}")
+    own_rate = row.get("sampling_rate")
+    sampling_rate = sampling_rate if own_rate is None else own_rate
     if row.get("gain") is not None:
-        return decode_signal(row), row["sampling_rate"], row["lead_names"], "mV"
-    return (
-        row["signal"],
-        row.get("sampling_rate", sampling_rate),
-        row.get("lead_names", lead_names),
-        row.get("units", units),
-    )
+        return decode_signal(row), sampling_rate, row["lead_names"], "mV"
+    own_names, own_units = row.get("lead_names"), row.get("units")
+    lead_names = lead_names if own_names is None else own_names
+    return row["signal"], sampling_rate, lead_names, units if own_units is None else own_units
 
 
 def _read_path(path: str):
@@ -382,7 +402,8 @@ def _read_path(path: str):
 
 def _unit(unit: str) -> str:
     """The unit as this package writes it; headers also say `mv`. The check names unknown ones."""
-    return {"mv": "mV", "uv": "uV", "µv": "uV", "v": "V"}.get(str(unit).lower(), unit)
+    spellings = {"mv": "mV", "uv": "uV", "\N{MICRO SIGN}v": "uV", "\N{GREEK SMALL LETTER MU}v": "uV", "v": "V"}
+    return spellings.get(str(unit).lower(), unit)
 
 
 def _as_array(signal, label: str) -> np.ndarray:

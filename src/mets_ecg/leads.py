@@ -6,6 +6,7 @@ Leads are matched by name and never by index, because data sets disagree about o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -37,11 +38,7 @@ def canonical_lead(name: str) -> str:
     Raises:
         ValueError: the name is not that of a standard lead; the message lists the known ones.
     """
-    key = str(name).strip().upper()
-    for prefix in ("LEAD", "ECG"):
-        key = (
-            key.removeprefix(prefix).strip(" _-") if key.startswith((f"{prefix} ", f"{prefix}_", f"{prefix}-")) else key
-        )
+    key = re.sub(r"^(LEAD|ECG)[ _-]+", "", str(name).strip().upper())
     if key not in _ALIASES:
         raise ValueError(
             f"unknown lead {name!r}: known leads are {', '.join(STANDARD_LEADS)} "

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
@@ -43,26 +44,26 @@ class ECGPreTrainedModel(PreTrainedModel):
                 `ignore_mismatched_sizes` was not asked for: transformers would go on with random weights.
             OSError: there is no such model, or its file cannot be read.
         """
-        lenient = kwargs.get("ignore_mismatched_sizes", False)
+        # Asked of transformers in any case: its own error does not say which weights they are.
+        lenient = kwargs.pop("ignore_mismatched_sizes", False)
         try:
             model, info = super().from_pretrained(
-                pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+                pretrained_model_name_or_path,
+                *model_args,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **kwargs,
             )
-        except RuntimeError as error:
-            if "size" in str(error):
-                raise ValueError(
-                    f"the weights in {pretrained_model_name_or_path!s} do not fit {cls.__name__}: {error}"
-                ) from error
-            raise
-        except Exception as error:
-            if type(error).__name__ == "SafetensorError":
-                raise OSError(
-                    f"the weights in {pretrained_model_name_or_path!s} cannot be read ({error}): the file is damaged "
-                    "or incomplete; download or save it again"
-                ) from error
-            raise
-        problems = [f"{kind.split('_')[0]}: {', '.join(sorted(map(str, info[kind]))[:5])}"
-                    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if info.get(kind)]  # fmt: skip
+        except SafetensorError as error:
+            raise OSError(
+                f"the weights in {pretrained_model_name_or_path!s} cannot be read ({error}): the file is damaged "
+                "or incomplete; download or save it again"
+            ) from error
+        misshapen = [
+            f"{name} {tuple(saved)} instead of {tuple(own)}" for name, saved, own in info.get("mismatched_keys", ())
+        ]
+        kinds = {"missing": info["missing_keys"], "left over": info["unexpected_keys"], "misshapen": misshapen}
+        problems = [_name_some(kind, names) for kind, names in kinds.items() if names]
         if problems and not lenient:
             raise ValueError(
                 f"the weights in {pretrained_model_name_or_path!s} do not fit {cls.__name__}: {'; '.join(problems)}. "
@@ -71,16 +72,29 @@ class ECGPreTrainedModel(PreTrainedModel):
         return (model, info) if output_loading_info else model
 
 
+def _name_some(kind: str, names, limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{kind}: {', '.join(sorted(names)[:limit])}{more}"
+
+
 def downsample_mask(mask: torch.Tensor, stride: int) -> torch.Tensor:
     """Return the mask `(batch, ceil(T / stride))` of frames after a stride: one is valid if its first sample is."""
     return mask[:, ::stride]
 
 
-def check_ecg_input(input_values: torch.Tensor, *, num_leads: int, min_samples: int) -> None:
-    """Check the shape of a batch.
+def check_ecg_input(
+    input_values: torch.Tensor,
+    ecg_attention_mask: torch.Tensor | None,
+    lead_mask: torch.Tensor | None,
+    *,
+    num_leads: int,
+    min_samples: int,
+) -> None:
+    """Check the shapes of a batch.
 
     Raises:
-        ValueError: it is not `(batch, num_leads, samples)`, or shorter than the encoder's reach.
+        ValueError: it is not `(batch, num_leads, samples)`, it is shorter than the encoder's reach, or a mask is of
+            another shape.
     """
     if input_values.ndim != 3 or input_values.shape[1] != num_leads:
         raise ValueError(f"input_values must be (batch, {num_leads} leads, samples), got {tuple(input_values.shape)}")
@@ -88,3 +102,10 @@ def check_ecg_input(input_values: torch.Tensor, *, num_leads: int, min_samples: 
         raise ValueError(
             f"{input_values.shape[2]} samples are shorter than the encoder's reach of {min_samples} samples"
         )
+    batch, leads, samples = input_values.shape
+    for name, mask, shape in (
+        ("ecg_attention_mask", ecg_attention_mask, (batch, samples)),
+        ("lead_mask", lead_mask, (batch, leads)),
+    ):
+        if mask is not None and mask.shape != shape:
+            raise ValueError(f"{name} must be of shape {shape} for this batch, got {tuple(mask.shape)}")

@@ -37,7 +37,7 @@ class ECGResNetNorm(nn.Module):
             return self.layer(hidden)
         keep = frame_mask[:, None, None, :]
         if isinstance(self.layer, nn.GroupNorm):
-            return self._group_norm(hidden, keep.to(hidden.dtype))
+            return self._group_norm(hidden.float(), keep.float()).to(hidden.dtype)
         if not self.training:
             return self.layer(hidden) * keep
         # Batch statistics over recorded frames only: (valid frames of the whole batch, channels).
@@ -177,15 +177,23 @@ class ECGResNetModel(ECGPreTrainedModel):
             return_dict: return an `ECGEncoderOutput` (the default) or a tuple.
 
         Raises:
-            ValueError: the input is not `(batch, leads, samples)` or is shorter than `config.frame_stride` samples.
+            ValueError: the input is not `(batch, leads, samples)` or is shorter than `config.frame_stride` samples, or
+                a mask does not fit it.
         """
-        check_ecg_input(input_values, num_leads=self.config.num_leads, min_samples=self.config.frame_stride)
+        check_ecg_input(
+            input_values,
+            ecg_attention_mask,
+            lead_mask,
+            num_leads=self.config.num_leads,
+            min_samples=self.config.frame_stride,
+        )
+        input_values = input_values.to(self.dtype)
         if lead_mask is not None:
-            input_values = input_values * (lead_mask != 0)[:, :, None]
+            input_values = input_values.masked_fill((lead_mask == 0)[:, :, None], 0)
         frame_mask = None
         if ecg_attention_mask is not None:
             frame_mask = ecg_attention_mask != 0
-            input_values = input_values * frame_mask[:, None, :]
+            input_values = input_values.masked_fill(~frame_mask[:, None, :], 0)
         hidden = input_values.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         hidden, frame_mask = self.stem(hidden, frame_mask)
         for block in self.blocks:

@@ -56,8 +56,9 @@ def info_nce_loss(
 ) -> torch.Tensor:
     """InfoNCE in both directions, averaged: which text belongs to this ECG, and which ECG to this text.
 
-    A row with several positives shares its mass evenly among them. A row without a positive, or without
-    anything to tell it from when decoupled, is left out of the mean.
+    Several positives of a row share their mass: the loss is minus the log of what they get together, and how they divide
+    it is free. (Asking for equal parts would, for equal frozen texts, be the same loss as counting them as negatives.)
+    A row without a positive, or without anything to tell it from when decoupled, is left out of the mean.
 
     Args:
         logits_per_ecg: `(ECGs, texts)` scaled similarities.
@@ -65,10 +66,11 @@ def info_nce_loss(
         ignored: bool `(ECGs, texts)`, True where a pair is neither positive nor negative.
         decoupled: leave the positives out of the denominator (an ablation; METS prints them in it).
 
-    Source: METS Eq. 1-4 (arXiv 2303.12311); decoupled: arXiv 2110.06848.
+    Source: METS Eq. 1-4 (arXiv 2303.12311); shared mass: MIL-NCE, arXiv 1912.06430; decoupled: arXiv 2110.06848.
     """
-    per_ecg = _one_direction(logits_per_ecg, positives, ignored, decoupled)
-    per_text = _one_direction(logits_per_ecg.T, positives.T, None if ignored is None else ignored.T, decoupled)
+    logits = logits_per_ecg.float()
+    per_ecg = _one_direction(logits, positives, ignored, decoupled)
+    per_text = _one_direction(logits.T, positives.T, None if ignored is None else ignored.T, decoupled)
     return (per_ecg + per_text) / 2
 
 
@@ -77,12 +79,12 @@ def _one_direction(logits, positives, ignored, decoupled) -> torch.Tensor:
     if ignored is not None:
         left_out = left_out | ignored
     denominator = logits.masked_fill(left_out, -math.inf).logsumexp(dim=1)
-    count = positives.sum(dim=1)
-    numerator = (logits * positives).sum(dim=1) / count.clamp(min=1)
-    # A row whose every pair is left out has a denominator of -inf; `where` before the subtraction keeps its gradient 0.
-    counted = (count > 0) & ~left_out.all(dim=1)
-    loss = torch.where(counted, denominator, numerator) - numerator
-    return (loss * counted).sum() / counted.sum().clamp(min=1)
+    numerator = logits.masked_fill(~positives, -math.inf).logsumexp(dim=1)
+    # A row with nothing in it comes out as -inf; it is replaced before the subtraction, so that its gradient stays 0.
+    counted = positives.any(dim=1) & ~left_out.all(dim=1)
+    zero = torch.zeros_like(denominator)
+    loss = torch.where(counted, denominator, zero) - torch.where(counted, numerator, zero)
+    return loss.sum() / counted.sum().clamp(min=1)
 
 
 @dataclass
@@ -125,7 +127,9 @@ class ECGTextModel(ECGPreTrainedModel):
 
     config_class = ECGTextConfig
     _no_split_modules = ["ECGResNetBlock"]
-    _supports_sdpa = True  # the text tower's; the ECG ResNet has no attention
+    # The text tower's. The ECG ResNet has no attention, and batch norm under checkpointing would count a step twice.
+    _supports_sdpa = True
+    supports_gradient_checkpointing = True
 
     def __init__(self, config: ECGTextConfig):
         super().__init__(config)
@@ -142,9 +146,10 @@ class ECGTextModel(ECGPreTrainedModel):
         if config.text_centering:
             self.register_buffer("text_mean", torch.zeros(text_size))
         if not config.save_text_model:
-            self._keys_to_ignore_on_save = [f"text_model.{name}" for name in self.text_model.state_dict()]
             self._keys_to_ignore_on_load_missing = [r"^text_model\."]
         self.post_init()
+        # transformers gathers the towers' lists; what the ECG tower leaves over of a dual encoder is none of ours.
+        self._keys_to_ignore_on_load_unexpected -= set(type(self.ecg_model)._keys_to_ignore_on_load_unexpected)
         self._freeze_text_model()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -159,7 +164,7 @@ class ECGTextModel(ECGPreTrainedModel):
 
     @classmethod
     def from_ecg_text_pretrained(cls, ecg, text, **kwargs) -> ECGTextModel:
-        """Join an ECG encoder and a text encoder; the projections are new.
+        """Join an ECG encoder and a text encoder, in evaluation mode; the projections are new.
 
         Args:
             ecg: an ECG encoder: a model, a config (new weights), or the folder or Hub id of a checkpoint, of an encoder
@@ -173,15 +178,20 @@ class ECGTextModel(ECGPreTrainedModel):
         if isinstance(text, PreTrainedModel):
             text_model = text
         else:
-            text_model = load_text_model(str(text), revision=kwargs.get("text_model_revision"))
+            text_model = load_text_model(
+                str(text),
+                revision=kwargs.get("text_model_revision"),
+                needs_pooler=kwargs.get("text_pooling") == "pooler",
+            )
             if not Path(text).is_dir():
                 kwargs.setdefault("text_model_id", str(text))
         ecg_model = ecg if isinstance(ecg, PreTrainedModel) else _load_ecg_model(ecg)
         model = cls(ECGTextConfig(ecg_config=ecg_model.config, text_config=text_model.config, **kwargs))
-        model.ecg_model = ecg_model
-        model.text_model = text_model
+        model.ecg_model = ecg_model.to(model.dtype)
+        model.text_model = text_model.to(model.dtype)
         model._freeze_text_model()
-        return model
+        model.config.text_model_digest = None if model.config.save_text_model else text_model_digest(text_model)
+        return model.eval()
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, text_model: str | None = None, **kwargs):
@@ -201,9 +211,14 @@ class ECGTextModel(ECGPreTrainedModel):
         return loaded
 
     def save_pretrained(self, save_directory, **kwargs):
-        """Save the model; see `transformers.PreTrainedModel.save_pretrained`."""
+        """Save the model, with or without its text encoder; see `transformers.PreTrainedModel.save_pretrained`."""
+        text_weights = {f"text_model.{name}" for name in self.text_model.state_dict()}
+        self._keys_to_ignore_on_save -= text_weights
         if not self.config.save_text_model:
-            self.config.text_model_digest = text_model_digest(self.text_model)
+            self._keys_to_ignore_on_save |= text_weights
+            # Weights that were cast to half precision have lost the digits that the digest knows.
+            if self.config.text_model_digest is None or self.text_model.dtype == torch.float32:
+                self.config.text_model_digest = text_model_digest(self.text_model)
         return super().save_pretrained(save_directory, **kwargs)
 
     def _load_referenced_text_model(self, text_model: str | None) -> None:
@@ -215,6 +230,7 @@ class ECGTextModel(ECGPreTrainedModel):
                 f"the text model {source!r} is not the one this checkpoint was trained with: its weights have digest "
                 f"{digest[:12]}, expected {str(self.config.text_model_digest)[:12]} ({self.config.text_model_id})"
             )
+        loaded.set_attn_implementation(self.text_model.config._attn_implementation)
         self.text_model = loaded.to(device=self.device, dtype=self.dtype)
 
     def _freeze_text_model(self) -> None:
@@ -235,6 +251,11 @@ class ECGTextModel(ECGPreTrainedModel):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_text_model):
             output = self.text_model(input_ids=input_ids, attention_mask=attention_mask)
             if self.config.text_pooling == "pooler":
+                if getattr(output, "pooler_output", None) is None:
+                    raise ValueError(
+                        f"the text encoder ({self.config.text_config.model_type}) has no pooler: set text_pooling to "
+                        "'mean' or 'cls'"
+                    )
                 return output.pooler_output
             if self.config.text_pooling == "cls":
                 return output.last_hidden_state[:, 0]
@@ -243,6 +264,7 @@ class ECGTextModel(ECGPreTrainedModel):
 
     def project_text(self, text_pooled: torch.Tensor) -> torch.Tensor:
         """Centre and project pooled text `(batch, text hidden size)` to `(batch, projection_dim)`, not normalised."""
+        text_pooled = text_pooled.to(self.logit_scale.dtype)  # what was encoded earlier may have been kept in another
         if self.config.text_centering:
             text_pooled = text_pooled - self.text_mean
         return text_pooled if self.text_projection is None else self.text_projection(text_pooled)
@@ -269,7 +291,15 @@ class ECGTextModel(ECGPreTrainedModel):
 
     def scale(self) -> torch.Tensor:
         """Return the factor on similarities, at most `logit_scale_max`."""
-        return self.logit_scale.exp().clamp(max=self.config.logit_scale_max)
+        limit = self.config.logit_scale_max
+        if not self.training:
+            return self.logit_scale.exp().clamp(max=limit)
+        # The parameter is held at the limit, and what rounding leaves above it is taken off as a constant: a clamp in
+        # the graph would leave the parameter at the limit without a gradient, for good.
+        with torch.no_grad():
+            self.logit_scale.clamp_(max=math.log(limit))
+        scale = self.logit_scale.exp()
+        return scale - (scale.detach() - limit).clamp(min=0)
 
     def forward(
         self,
@@ -297,20 +327,18 @@ class ECGTextModel(ECGPreTrainedModel):
                 encoded once).
             positives: bool `(ECGs, texts)`, which belong together; default: row i with row i, and equal `input_ids`
                 as `config.equal_texts` says.
-            ignored: bool `(ECGs, texts)`, pairs that are neither positive nor negative.
+            ignored: bool `(ECGs, texts)`, pairs that are neither positive nor negative; only with `positives`.
             return_loss: compute the contrastive loss.
             return_dict: return an `ECGTextOutput` (the default) or a tuple.
 
         Raises:
-            ValueError: neither or both of `input_ids` and `text_pooled` are given; or a loss is asked for, `positives`
-                is not given, and there is not one text to each ECG.
+            ValueError: neither or both of `input_ids` and `text_pooled` are given; `ignored` is given without
+                `positives`; or a loss is asked for, `positives` is not given, and there is not one text to each ECG.
         """
         if (input_ids is None) == (text_pooled is None):
             raise ValueError("give the texts either as input_ids or as text_pooled (the output of encode_text)")
-        if self.training:
-            # On the parameter, not on its use: a clamp in the graph would leave it without a gradient at the limit.
-            with torch.no_grad():
-                self.logit_scale.clamp_(max=math.log(self.config.logit_scale_max))
+        if positives is None and ignored is not None:
+            raise ValueError("ignored says which pairs to leave out beside positives: give both")
         ecg_output = self.ecg_model(input_values, ecg_attention_mask, lead_mask)
         if text_pooled is None:
             text_pooled = self.encode_text(input_ids, attention_mask)

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModel
 from transformers.pipelines.base import ChunkPipeline
 
+from .processing_ecg import check_template
 from .zero_shot_scoring import embed_phrases, label_phrases, zero_shot_scores
 
 TASKS = ("zero-shot-ecg-classification", "zero-shot-classification")
@@ -38,11 +39,11 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
     _load_video_processor = False
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        if self.processor is None:
+        if kwargs.get("processor") is None:
             raise ValueError(
                 "the zero-shot ECG pipeline needs a processor: pass processor=AutoProcessor.from_pretrained(...)"
             )
+        super().__init__(*args, **kwargs)
         self._label_embeds: tuple[tuple, torch.Tensor] | None = None
 
     def __call__(self, inputs, candidate_labels=None, **kwargs):
@@ -97,8 +98,10 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
         }
         if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
             raise ValueError(f"top_k must be 1 or more, or None for all labels, got {top_k!r}")
+        # A wrong label or template is said before any recording is read.
+        if hypothesis_template is not None:
+            check_template(hypothesis_template)
         if candidate_labels is not None:
-            # A wrong label or template is said before any recording is read.
             label_phrases(candidate_labels, self._template(hypothesis_template))
         return (
             {name: value for name, value in reading.items() if value is not None},
@@ -121,6 +124,7 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
 
     def _forward(self, model_inputs):
         is_last = model_inputs.pop("is_last")
+        model_inputs["input_values"] = model_inputs["input_values"].to(self.model.dtype)
         if bool(model_inputs["ecg_attention_mask"].all()):
             model_inputs["ecg_attention_mask"] = None  # nothing is padded: the plain path
         return {"ecg_embeds": self.model.embed(self.model.get_ecg_features(**model_inputs)), "is_last": is_last}
@@ -142,6 +146,14 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
         )[0]
         ranked = sorted(zip(phrases, scores.tolist(), strict=True), key=lambda pair: -pair[1])
         return [{"label": label, "score": score} for label, score in ranked[:top_k]]
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """Save the model and the processor, and the code where it came with them."""
+        if __name__.startswith("transformers_modules"):
+            super().save_pretrained(save_directory, **kwargs)
+        else:
+            self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory, **kwargs)
 
     def _embed_labels(self, phrases: dict[str, list[str]]) -> torch.Tensor:
         """Return the labels' vectors and, last, the neutral phrase's; kept until other labels are asked for."""

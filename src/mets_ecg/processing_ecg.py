@@ -6,6 +6,7 @@ are fields, so that a checkpoint is asked its questions in the words it was trai
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -55,6 +56,25 @@ class ECGProcessor(ProcessorMixin):
         self.neutral_phrase = neutral_phrase
         self.lowercase = lowercase
         self.max_length = max_length
+        if not isinstance(neutral_phrase, str) or not neutral_phrase.strip():
+            raise ValueError(f"neutral_phrase must be a text, got {neutral_phrase!r}")
+        if not isinstance(lowercase, bool):
+            raise TypeError(f"lowercase must be True or False, got {lowercase!r}")
+        if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1:
+            raise ValueError(f"max_length must be a number of tokens, 1 or more, got {max_length!r}")
+
+    @classmethod
+    def from_args_and_dict(cls, args, processor_dict, **kwargs):
+        """Build the processor from a saved file's contents; fields it does not know are left out with a warning."""
+        known = {*inspect.signature(cls.__init__).parameters, "auto_map", "processor_class"}
+        unknown = [name for name in processor_dict if name not in known]
+        if unknown:
+            logger.warning(
+                f"{cls.__name__}: left out of the saved file, this version does not know them: {', '.join(unknown)}"
+            )
+        return super().from_args_and_dict(
+            args, {name: value for name, value in processor_dict.items() if name in known}, **kwargs
+        )
 
     def __call__(
         self,
@@ -65,7 +85,7 @@ class ECGProcessor(ProcessorMixin):
         lead_names=None,
         units: str | list[str] = "mV",
         return_tensors: str | None = None,
-        **kwargs,
+        rng=None,
     ) -> BatchFeature:
         """Turn recordings, texts or both into model input.
 
@@ -76,6 +96,7 @@ class ECGProcessor(ProcessorMixin):
             lead_names: of the rows of arrays.
             units: of arrays.
             return_tensors: `"pt"` or `"np"`.
+            rng: source of random crops.
 
         Returns:
             For recordings `input_values (B, L, T)`, `ecg_attention_mask (B, T)`, `lead_mask (B, L)`; for texts
@@ -88,7 +109,7 @@ class ECGProcessor(ProcessorMixin):
             raise ValueError("give a recording (ecg=), a text (text=) or both")
         data = {}
         if ecg is not None:
-            data |= self.feature_extractor(ecg, sampling_rate, lead_names=lead_names, units=units, **kwargs)
+            data |= self.feature_extractor(ecg, sampling_rate, lead_names=lead_names, units=units, rng=rng)
         if text is not None:
             data |= self._tokenize([text] if isinstance(text, str) else list(text))
         return BatchFeature(data, tensor_type=return_tensors)
@@ -98,6 +119,8 @@ class ECGProcessor(ProcessorMixin):
         return self.report_template.replace("{}", report)
 
     def _tokenize(self, texts: list[str]) -> dict:
+        if not texts:
+            raise ValueError("no text: the list is empty")
         for i, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 raise ValueError(f"text {i} is empty: {text!r}; leave records without a text out, or give them one")
@@ -113,7 +136,11 @@ class ECGProcessor(ProcessorMixin):
         return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
     def save_pretrained(self, save_directory, **kwargs):
-        """Save the processor; what the tokenizer's file says of this machine is taken out of it."""
+        """Save the processor; what the tokenizer's files say of this machine and of the last call is taken out."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is not None:
+            backend.no_truncation()
+            backend.no_padding()
         saved = super().save_pretrained(save_directory, **kwargs)
         path = Path(save_directory) / "tokenizer_config.json"
         if path.is_file():

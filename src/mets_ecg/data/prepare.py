@@ -40,7 +40,7 @@ def prepare(corpus: Dataset, feature_extractor: ECGFeatureExtractor, *, num_proc
     features["input_values"] = Array2D(shape, "float32")
     features["num_valid"] = Value("int32")
     features["lead_mask"] = List(Value("int8"), length=shape[0])
-    return corpus.with_format("numpy").map(
+    rows = corpus.with_format("numpy").map(
         _prepare_rows,
         fn_kwargs={"feature_extractor": feature_extractor},
         input_columns=_SIGNAL_COLUMNS,
@@ -52,6 +52,7 @@ def prepare(corpus: Dataset, feature_extractor: ECGFeatureExtractor, *, num_proc
         num_proc=num_proc,
         desc="preparing",
     )
+    return rows.with_format(None)
 
 
 def _prepare_rows(*columns, feature_extractor: ECGFeatureExtractor) -> dict:

@@ -28,6 +28,15 @@ from .zero_shot import (
 
 NUM_UNTRAINED = 5
 
+# METS' protocol: how each figure is called, and where it stands.
+_FIGURES = {
+    "accuracy": "accuracy",
+    "accuracy, class by class": "binary_accuracy",
+    "macro precision": "precision",
+    "macro recall": "recall",
+    "macro F1": "f1",
+}
+
 
 @dataclass
 class Line:
@@ -66,25 +75,29 @@ class ZeroShotTable:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        """Format the table for a terminal."""
-        width = max(len(line.name) for line in self.lines.values())
-        columns = [max(5, len(code)) for code in self.classes]
-        first = next(iter(self.lines.values())).auroc
-        rows = [
-            f"{self.task.name}: AUROC, {first.confidence:.0%} intervals, bootstrap over {first.num_patients} patients "
-            f"({first.num_records} records)",
-            " " * width + "".join(f"  {code:>{w}}" for code, w in zip(self.classes, columns, strict=True))
-            + "  macro  interval           acc   F1",
-        ]  # fmt: skip
-        for line in self.lines.values():
-            auroc, single = line.auroc, line.single_label
-            cells = "".join(f"  {value:>{w}.3f}" for value, w in zip(auroc.per_class, columns, strict=True))
-            interval = f"{auroc.macro_low:.3f} to {auroc.macro_high:.3f}"
-            figures = f"{single.accuracy:.3f}  {single.f1:.3f}" if single else "  -      -"
-            rows.append(f"{line.name:<{width}}{cells}  {auroc.macro:.3f}  {interval}   {figures}")
-        counts = "".join(f"  {count:>{w}}" for count, w in zip(first.num_positives, columns, strict=True))
-        rows.append(f"{'positive records':<{width}}{counts}")
-        return "\n".join(rows)
+        """Format the table for a terminal: a row a class, a column a way of asking."""
+        lines = list(self.lines.values())
+        first = lines[0].auroc
+        rows = [["", "positive", *(line.name for line in lines)]]
+        for i, code in enumerate(self.classes):
+            rows.append([code, str(first.num_positives[i]), *(f"{line.auroc.per_class[i]:.3f}" for line in lines)])
+        rows.append(["macro AUROC", "", *(f"{line.auroc.macro:.3f}" for line in lines)])
+        rows.append(["  from", "", *(f"{line.auroc.macro_low:.3f}" for line in lines)])
+        rows.append(["  to", "", *(f"{line.auroc.macro_high:.3f}" for line in lines)])
+        single = [line.single_label for line in lines]
+        for name, figure in _FIGURES.items():
+            rows.append([name, "", *(f"{getattr(own, figure):.3f}" if own else "-" for own in single)])
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        text = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+        single_records = next((own.num_records for own in single if own), 0)
+        return "\n".join(
+            [
+                f"{self.task.name}: {first.num_records} records of {first.num_patients} patients; intervals "
+                f"{first.confidence:.0%}, by bootstrap over patients",
+                f"(accuracy to F1: the best-scored class of the {single_records} records that have one class)",
+                *text,
+            ]
+        )
 
 
 def zero_shot_table(
@@ -124,14 +137,14 @@ def zero_shot_table(
         auroc = measure(truth, scores, num_resamples=num_resamples, seed=seed)
         table.lines[key] = Line(name, auroc, measure_single_label(truth, scores) if protocol else None)
 
-    add("phrases", "report-like phrases", score_prompts(model, processor, embeds, phrases))
+    add("phrases", "phrases", score_prompts(model, processor, embeds, phrases))
     add("template", "METS template", score_prompts(model, processor, embeds, template))
     table.lines["random_encoder"] = _random_encoder(model, processor, labelled, truth, phrases, num_resamples, seed)
     if probe_rows is not None:
         known = read_truth(probe_rows, task)
         features = encode_ecgs(model, PreparedRows(probe_rows.select(known.rows)))
         scores = linear_probe(features.numpy(), known.labels, pooled.numpy())
-        add("linear_probe", f"linear probe, {len(known.rows)} labels", scores, protocol=False)
+        add("linear_probe", "linear probe", scores, protocol=False)
     if text_oracle:
         reports = [clean_report(report) or processor.neutral_phrase for report in rows.select(truth.rows)["report"]]
         add(
@@ -154,7 +167,7 @@ def _random_encoder(model, processor, labelled, truth: Truth, phrases, num_resam
         name: np.mean([getattr(auroc, name) for auroc in measured], axis=0)
         for name in ("per_class", "per_class_low", "per_class_high", "macro", "macro_low", "macro_high")
     }
-    return Line(f"untrained encoder, mean of {NUM_UNTRAINED}", AUROC(**{**first, **averaged}))
+    return Line(f"untrained x{NUM_UNTRAINED}", AUROC(**{**first, **averaged}))
 
 
 @torch.no_grad()

@@ -114,7 +114,7 @@ def train(
             {
                 "epoch": epoch,
                 "train_loss": loss,
-                "logit_scale": float(model.scale()),
+                "logit_scale": model.scale().item(),
                 "seconds": seconds,
                 "records_per_second": len(losses) * arguments.batch_size / seconds,
             }

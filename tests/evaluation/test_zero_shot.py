@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+from transformers import pipeline
+
+from mets_ecg.data.prepare import PreparedRows, prepare
+from mets_ecg.evaluation.tasks import simulated_task
+from mets_ecg.evaluation.zero_shot import (
+    Truth,
+    embed_pooled,
+    encode_ecgs,
+    measure_single_label,
+    read_truth,
+    score_prompts,
+    untrained_twin,
+)
+
+
+@pytest.fixture(scope="module")
+def rows(simulated_corpus, tiny_processor):
+    return prepare(simulated_corpus, tiny_processor.feature_extractor)
+
+
+def test_the_truth_holds_the_records_that_have_a_label_of_the_task(rows, simulated_corpus):
+    names = simulated_corpus.features["labels_findings"].feature.names
+    classes = ["right bundle branch block", "sinus tachycardia"]
+
+    truth = read_truth(rows, simulated_task(classes))
+
+    expected = [[names.index(code) in own for code in classes] for own in simulated_corpus["labels_findings"]]
+    assert truth.rows.tolist() == [i for i, own in enumerate(expected) if any(own)]
+    assert truth.labels.tolist() == [own for own in expected if any(own)]
+    assert truth.patients.tolist() == [simulated_corpus["patient_id"][i] for i in truth.rows]
+
+
+def test_a_corpus_without_the_labels_is_refused(rows):
+    with pytest.raises(ValueError, match="needs the column labels_findings; the corpus has no labels"):
+        read_truth(rows.remove_columns("labels_findings"), simulated_task())
+
+
+def test_scores_are_those_of_the_pipeline(rows, simulated_corpus, tiny_model, tiny_processor):
+    prompts = simulated_task().phrase_prompts()
+    embeds = embed_pooled(tiny_model, encode_ecgs(tiny_model, PreparedRows(rows.select([5, 50])), batch_size=1))
+    scores = score_prompts(tiny_model, tiny_processor, embeds, prompts)
+
+    pipe = pipeline("zero-shot-ecg-classification", model=tiny_model, processor=tiny_processor, device="cpu")
+    for i, own in zip((5, 50), scores, strict=True):
+        by_label = {entry["label"]: entry["score"] for entry in pipe(simulated_corpus[i], candidate_labels=prompts)}
+        assert np.allclose(own, [by_label[label] for label in prompts], atol=1e-5)
+
+
+def test_metss_protocol_takes_the_best_class_of_records_that_have_one():
+    labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=bool)
+    scores = np.array([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8], [0.1, 0.2, 0.7]])
+    figures = measure_single_label(Truth(("a", "b", "c"), labels, np.arange(4), np.arange(4)), scores)
+    # Three records count; the second is called "a". F1: 2/3, 0 and 1.
+    assert figures.num_records == 3
+    assert figures.accuracy == pytest.approx(2 / 3)
+    assert figures.f1 == pytest.approx(5 / 9)
+
+
+def test_an_untrained_twin_shares_the_text_side_and_nothing_else(tiny_model, tiny_processor):
+    state = torch.random.get_rng_state()
+    twin, again, other = (untrained_twin(tiny_model, seed) for seed in (1, 1, 2))
+
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert twin.text_model is tiny_model.text_model
+    weight = "ecg_model.stem.convolution.weight"
+    assert torch.equal(twin.state_dict()[weight], again.state_dict()[weight])
+    assert not torch.equal(twin.state_dict()[weight], other.state_dict()[weight])
+    inputs = tiny_processor(text="sinus rhythm", return_tensors="pt")
+    assert torch.equal(twin.get_text_features(**inputs), tiny_model.get_text_features(**inputs))

@@ -1,0 +1,143 @@
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModel, AutoProcessor
+
+from mets_ecg.data.reports import clean_report
+from mets_ecg.training import pretrain
+from mets_ecg.training.pretrain import build, run_pretrain
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_a_run_leaves_a_checkpoint_that_loads_with_its_figures(pretrain_arguments, simulated_corpus):
+    metrics = run_pretrain(pretrain_arguments, corpus=simulated_corpus)
+
+    output = Path(pretrain_arguments.output)
+    model, processor = AutoModel.from_pretrained(output), AutoProcessor.from_pretrained(output)
+    assert not any(parameter.requires_grad for parameter in model.text_model.parameters())
+    assert processor.feature_extractor.sampling_rate == model.config.ecg_config.sampling_rate == 100
+    assert json.loads((output / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
+    assert yaml.safe_load((output / "training_args.yaml").read_text())["batch_size"] == 16
+    assert metrics["counts"]["train"] + metrics["counts"]["validation"] + metrics["counts"]["test"] == 160
+    losses = [epoch["validation_loss"] for epoch in metrics["epochs"]]
+    assert metrics["best_epoch"] == 1 + losses.index(min(losses))
+    assert set(metrics["test"]["lines"]) == {"phrases", "template", "random_encoder"}
+
+
+def test_the_epoch_with_the_lowest_validation_loss_is_kept(pretrain_arguments, simulated_corpus, monkeypatch):
+    losses, weights = iter([0.9, 0.4, 0.7]), []
+
+    def measure(validation):
+        weights.append(validation.model.ecg_projection[0].weight.detach().clone())
+        return {"validation_loss": next(losses)}
+
+    monkeypatch.setattr(pretrain._Validation, "__call__", measure)
+    arguments = dataclasses.replace(pretrain_arguments, epochs=3)
+
+    assert run_pretrain(arguments, corpus=simulated_corpus)["best_epoch"] == 2
+
+    kept = AutoModel.from_pretrained(arguments.output).ecg_projection[0].weight
+    assert [torch.equal(kept, own) for own in weights] == [False, True, False]
+
+
+def test_without_validation_folds_the_last_epoch_is_kept(pretrain_arguments, simulated_corpus):
+    arguments = dataclasses.replace(pretrain_arguments, validation_folds=["none"], test_folds=["none"])
+    metrics = run_pretrain(arguments, corpus=simulated_corpus)
+    assert metrics["best_epoch"] == 2
+    assert "test" not in metrics
+    assert "validation_loss" not in metrics["epochs"][0]
+
+
+def test_the_text_is_centred_by_the_mean_over_records(pretrain_arguments, simulated_corpus):
+    arguments = dataclasses.replace(pretrain_arguments, max_steps=1, validation_folds=["none"], test_folds=["none"])
+    run_pretrain(arguments, corpus=simulated_corpus)
+    model, processor = AutoModel.from_pretrained(arguments.output), AutoProcessor.from_pretrained(arguments.output)
+
+    reports = [
+        clean_report(row["report"]) for row in simulated_corpus.select_columns(["report", "fold"]) if row["fold"] <= 8
+    ]
+    pooled = []
+    for report in reports:
+        inputs = processor(text=report, return_tensors="pt")
+        pooled.append(model.encode_text(inputs["input_ids"], inputs["attention_mask"])[0])
+    assert torch.allclose(model.text_mean, torch.stack(pooled).mean(dim=0), atol=1e-5)
+
+
+def test_records_without_a_report_are_left_out_counted_and_printed(pretrain_arguments, ptb_xl_source, capsys):
+    arguments = dataclasses.replace(
+        pretrain_arguments,
+        source=str(ptb_xl_source),
+        task="ptbxl-super",
+        batch_size=4,
+        max_steps=2,
+        train_folds=["2-8"],
+        validation_folds=["none"],
+        test_folds=["none"],
+    )
+    metrics = run_pretrain(arguments)
+    # Record 292 says "trace only requested.", record 443 is blank.
+    assert metrics["counts"]["without_report"] == 2
+    assert "2 records whose report is empty or only requests a trace" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation_folds": ["8", "9"]}, "fold 8 is both for train and for validation"),
+        ({"train_folds": ["none"]}, "names no fold to train on"),
+        ({"test_folds": ["12"]}, "no record in folds 12"),
+        (
+            {"feature_extractor": {"sampling_rate": 100, "crop": "random", "bandpass": None}},
+            "prepared rows have one length",
+        ),
+        (
+            {"feature_extractor": {"sampling_rate": 100, "crop": "random", "bandpass": None}},
+            "prepared rows have one length",
+        ),
+        ({"model": {"ecg_config": {"num_leads": 3}}}, "num_leads=3"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_training(pretrain_arguments, simulated_corpus, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run_pretrain(dataclasses.replace(pretrain_arguments, **changes), corpus=simulated_corpus)
+    assert not Path(pretrain_arguments.output).exists()
+
+
+def test_a_misspelt_field_of_a_recipe_is_named(pretrain_arguments):
+    with pytest.raises(TypeError, match="did you mean 'projection_dim'"):
+        build(dataclasses.replace(pretrain_arguments, model={"projection_dims": 4}))
+
+
+def test_the_example_runs_under_accelerate_launch(pretrain_arguments, ptb_xl_source, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    fields = dataclasses.asdict(pretrain_arguments) | {"source": str(ptb_xl_source), "task": "ptbxl-super"}
+    recipe.write_text(yaml.safe_dump(fields))
+    launch = "-m accelerate.commands.launch --cpu --num_processes 1 --num_machines 1".split()
+    flags = "--max-steps 2 --batch-size 4 --train-folds 1-6 --validation-folds 8 --test-folds none".split()
+    command = [sys.executable, *launch, str(EXAMPLES / "pretrain.py"), "--config", str(recipe), *flags]
+
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "validation loss" in run.stdout
+    AutoModel.from_pretrained(pretrain_arguments.output)
+
+
+@pytest.mark.parametrize("recipe", sorted((EXAMPLES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_recipes_describe_a_model_and_a_processor(recipe, pretrain_arguments, tmp_path):
+    from mets_ecg.arguments import parse_arguments
+    from mets_ecg.training.arguments import PretrainArguments
+
+    arguments = parse_arguments(
+        PretrainArguments,
+        ["--config", str(recipe), "--output", str(tmp_path / "o"), "--text-model", pretrain_arguments.text_model],
+    )
+    model, processor = build(arguments)
+    assert model.config.ecg_config.sampling_rate == processor.feature_extractor.sampling_rate
