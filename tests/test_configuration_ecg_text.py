@@ -49,6 +49,7 @@ def test_frame_stride_is_the_product_of_all_strides(fields, stride):
         ({"num_leads": "12"}, TypeError, "num_leads must be an int, got '12'"),
         ({"num_leads": 0}, ValueError, "num_leads must be at least 1, got 0"),
         ({"stem_stride": 0}, ValueError, "stem_stride must be at least 1"),
+        ({"kernel_size": 1}, ValueError, "kernel_size must be at least 3"),
         ({"kernel_size": 4}, ValueError, "kernel_size must be odd"),
         ({"stem_kernel_size": 8}, ValueError, "stem_kernel_size must be odd"),
         ({"sampling_rate": "500"}, TypeError, "sampling_rate must be a number, got '500'"),
@@ -168,7 +169,7 @@ def test_an_encoder_config_survives_saving(tmp_path):
     config = ECGResNetConfig(depths=[1], hidden_sizes=[9], kernel_size=5, stem_pooling=False, pooling="attention")
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
-    assert type(loaded) is ECGResNetConfig and loaded.to_dict() == config.to_dict()
+    assert type(loaded) is ECGResNetConfig and loaded.to_json_string() == config.to_json_string()
 
 
 def test_the_encoders_config_is_read_out_of_a_dual_encoders(tiny_checkpoint):

@@ -44,3 +44,13 @@ def test_strangers_in_the_output_folder_are_never_removed(tmp_path):
     with pytest.raises(FileExistsError, match="is there already"):
         run_demo(DemoArguments(output=str(tmp_path), overwrite=True))
     assert (tmp_path / "thesis.tex").is_file()
+
+
+def test_the_demo_runs_on_a_part_of_ptb_xl(tmp_path, ptb_xl_source, capsys):
+    output = tmp_path / "out"
+    metrics = run_demo(DemoArguments(output=str(output), source=str(ptb_xl_source), epochs=1))
+    assert "training on folds 1 2 3 4 5 6, choosing on 7, testing on 8" in capsys.readouterr().out
+    assert "held_out" not in metrics
+    document = json.loads((output / "checkpoint" / "metrics.json").read_text())
+    assert document["test"]["task"] == "ptbxl-super"
+    assert document["test"]["folds"] == [8]

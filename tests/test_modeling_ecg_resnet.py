@@ -52,8 +52,8 @@ def test_the_default_is_resnet18_of_one_dimension():
     stages = 2 * block(64, 64, False) + sum(
         block(width // 2, width, True) + block(width, width, False) for width in (128, 256, 512)
     )
-    assert stem + stages == 3_847_872
-    assert sum(parameter.numel() for parameter in model.parameters()) == 3_847_872
+    assert stem + stages == 3_848_832
+    assert sum(parameter.numel() for parameter in model.parameters()) == 3_848_832
     with torch.no_grad():
         output = model.eval()(torch.zeros(2, 12, 5000))
     assert output.last_hidden_state.shape == (2, 157, 512)  # 5000 / 32 = 156.25
@@ -74,27 +74,43 @@ def test_layers_of_resnet18():
     ]  # fmt: skip
 
 
-def plain_batch_norm(layer, hidden):
-    return nn.functional.batch_norm(hidden, layer.running_mean, layer.running_var, layer.weight, layer.bias)
+def plain_resnet(model, ecg):
+    """The network again, of one-dimensional operations."""
+
+    def conv(layer, hidden, stride=1):
+        return nn.functional.conv1d(hidden, layer.weight.squeeze(2), stride=stride, padding=layer.kernel_size[1] // 2)
+
+    def norm(module, hidden):
+        layer = module.layer
+        statistics = (None, None) if model.training else (layer.running_mean, layer.running_var)
+        return nn.functional.batch_norm(hidden, *statistics, layer.weight, layer.bias, training=model.training)
+
+    hidden = norm(model.stem.norm, conv(model.stem.convolution, ecg, stride=2)).relu()
+    hidden = nn.functional.max_pool1d(hidden, 3, 2, padding=1)
+    for block, stride in zip(model.blocks, (1, 2, 1, 2), strict=True):
+        residual = norm(block.shortcut_norm, conv(block.shortcut, hidden, stride)) if stride == 2 else hidden
+        hidden = norm(block.norm1, conv(block.convolution1, hidden, stride)).relu()
+        hidden = (norm(block.norm2, conv(block.convolution2, hidden)) + residual).relu()
+    return hidden.transpose(1, 2)
 
 
 def test_the_network_equals_plain_one_dimensional_convolutions():
-    model, ecg = build(stem_kernel_size=5, kernel_size=3), signals()
+    model, ecg = build(stem_kernel_size=5), signals()
     with torch.no_grad():
-        hidden = nn.functional.conv1d(ecg, model.stem.convolution.weight.squeeze(2), stride=2, padding=2)
-        hidden = nn.functional.max_pool1d(plain_batch_norm(model.stem.norm.layer, hidden).relu(), 3, 2, padding=1)
-        for block, stride in zip(model.blocks, (1, 2, 1, 2), strict=True):
-            residual = hidden
-            if stride == 2:
-                residual = nn.functional.conv1d(hidden, block.shortcut.weight.squeeze(2), stride=2)
-                residual = plain_batch_norm(block.shortcut_norm.layer, residual)
-            hidden = nn.functional.conv1d(hidden, block.convolution1.weight.squeeze(2), stride=stride, padding=1)
-            hidden = plain_batch_norm(block.norm1.layer, hidden).relu()
-            hidden = nn.functional.conv1d(hidden, block.convolution2.weight.squeeze(2), padding=1)
-            hidden = (plain_batch_norm(block.norm2.layer, hidden) + residual).relu()
-        output = model(ecg)
-    assert_close(output.last_hidden_state, hidden.transpose(1, 2))
-    assert_close(output.pooler_output, hidden.mean(dim=2))
+        output, frames = model(ecg), plain_resnet(model, ecg)
+    assert_close(output.last_hidden_state, frames)
+    assert_close(output.pooler_output, frames.mean(dim=1))
+
+
+def test_gradients_equal_those_of_plain_one_dimensional_convolutions():
+    # With a shortcut of stride (1, 2) in channels-last order this crashed, or was wrong.
+    model, ecg = build().train(), signals()
+    model(ecg).pooler_output.sigmoid().sum().backward()
+    own = {name: parameter.grad.double() for name, parameter in model.named_parameters()}
+    model.double().zero_grad()
+    plain_resnet(model, ecg.double()).mean(dim=1).sigmoid().sum().backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(own[name], parameter.grad, atol=1e-4, rtol=1e-4)
 
 
 def test_poolings_by_hand():

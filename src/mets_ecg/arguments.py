@@ -54,24 +54,27 @@ def parse_arguments(arguments_type: type, argv: list[str] | None = None, *, prog
         parents=[recipe_parser],
         formatter_class=_HelpFormatter,
     )
-    fields = {field.name: field for field in dataclasses.fields(arguments_type)}
+    hints = typing.get_type_hints(arguments_type)
     for action in parser._actions:
         action.option_strings.sort(key=lambda flag: "_" in flag)  # the spelling with hyphens is shown first
         if action.dest in recipe:
             action.required = False
-        if action.dest in fields and str(fields[action.dest].type).startswith("dict"):
+        if dict in (hints.get(action.dest), typing.get_origin(hints.get(action.dest))):
             action.type = _json_object
     parser.set_defaults(**recipe)
     given = vars(parser.parse_args(argv))
-    return arguments_type(**{name: given[name] for name in fields})
+    return arguments_type(**{field.name: given[field.name] for field in dataclasses.fields(arguments_type)})
 
 
 class _HelpFormatter(ArgumentDefaultsHelpFormatter):
-    """Show the defaults that say something."""
+    """Show the defaults that say something, and an example on one line, to be copied."""
 
     def _get_help_string(self, action):
         silent = action.default in (None, SUPPRESS, {}) or action.default == []
         return action.help if silent else super()._get_help_string(action)
+
+    def _fill_text(self, text, width, indent):
+        return text if text.startswith("example: ") else super()._fill_text(text, width, indent)
 
 
 def read_recipe(arguments_type: type, path: str | Path) -> dict:

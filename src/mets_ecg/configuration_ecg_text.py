@@ -194,7 +194,7 @@ class ECGResNetConfig(StrictConfig):
         for name in ("num_leads", "stem_stride", "num_groups"):
             _check_integer(self, name, low=1)
         for name in ("kernel_size", "stem_kernel_size"):
-            _check_integer(self, name, low=1)
+            _check_integer(self, name, low=3)
             if getattr(self, name) % 2 == 0:
                 raise ValueError(
                     f"ECGResNetConfig: {name} must be odd, so that frames stay centred, got {getattr(self, name)}"

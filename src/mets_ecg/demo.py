@@ -128,6 +128,9 @@ def _real_corpus(arguments: DemoArguments, cache: str) -> tuple[Dataset, Pretrai
     *train, validation, test = map(str, folds)
     print(f"PTB-XL: training on folds {' '.join(train)}, choosing on {validation}, testing on {test}")
     recipe = _recipe(arguments, "mets-small.yaml", train_folds=train, validation_folds=[validation], test_folds=[test])
+    # A part of PTB-XL may be small: a few batches an epoch are kept.
+    num_train = sum(str(fold) in train for fold in corpus["fold"])
+    recipe.batch_size = max(2, min(recipe.batch_size, num_train // 4))
     return corpus, recipe, get_task("ptbxl-super")
 
 

@@ -93,14 +93,18 @@ class ECGResNetBlock(nn.Module):
         self.convolution2 = _convolution(out_channels, out_channels, config.kernel_size, 1)
         self.norm2 = ECGResNetNorm(config, out_channels)
         same = stride == 1 and in_channels == out_channels
-        self.shortcut = None if same else _convolution(in_channels, out_channels, 1, stride)
+        self.shortcut = None if same else _convolution(in_channels, out_channels, 1, 1)
         self.shortcut_norm = None if same else ECGResNetNorm(config, out_channels)
 
     def forward(self, hidden: torch.Tensor, frame_mask: torch.Tensor | None):
         """Return frames `(batch, channels, 1, frames)` and their mask."""
         if frame_mask is not None:
             frame_mask = downsample_mask(frame_mask, self.stride)
-        residual = hidden if self.shortcut is None else self.shortcut_norm(self.shortcut(hidden), frame_mask)
+        residual = hidden
+        if self.shortcut is not None:
+            # Strided here and not in the convolution: the backward pass of PyTorch 2.13's channels-last convolution
+            # with kernel 1 and stride (1, 2) writes past its buffers on processors with AVX-512.
+            residual = self.shortcut_norm(self.shortcut(hidden[..., :: self.stride]), frame_mask)
         hidden = self.norm1(self.convolution1(hidden), frame_mask).relu()
         hidden = self.norm2(self.convolution2(hidden), frame_mask)
         return (hidden + residual).relu(), frame_mask

@@ -42,3 +42,10 @@ def test_a_batch_without_padding_has_no_mask(simulated_corpus):
 def test_rows_of_any_length_are_refused(simulated_corpus):
     with pytest.raises(ValueError, match="prepared rows have one length"):
         prepare(simulated_corpus, ECGFeatureExtractor(sampling_rate=100, bandpass=None, max_duration=None))
+
+
+def test_rows_that_other_code_prepared_do_not_come_back_from_the_cache(simulated_corpus, extractor, monkeypatch):
+    first, again = (prepare(simulated_corpus, extractor) for _ in range(2))
+    monkeypatch.setattr("mets_ecg.data.prepare.code_digest", lambda *modules: "other code")
+    other = prepare(simulated_corpus, extractor)
+    assert first._fingerprint == again._fingerprint != other._fingerprint

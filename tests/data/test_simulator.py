@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from scipy.signal import find_peaks
 
-from mets_ecg.data.simulator import FINDINGS, PHRASES, RHYTHMS, _premature, simulate_corpus, simulate_ecg, simulate_row
+from mets_ecg.data.simulator import (
+    ELECTRODES_FROM_HEART,
+    FINDINGS,
+    LEADS_FROM_ELECTRODES,
+    PHRASES,
+    RHYTHMS,
+    _premature,
+    simulate_corpus,
+    simulate_ecg,
+    simulate_row,
+)
 from mets_ecg.leads import STANDARD_LEADS
 
 RATE = 500.0
@@ -37,6 +47,22 @@ def test_limb_leads_obey_einthoven_and_goldberger_noise_and_all(finding):
     for name, values in expected.items():
         assert np.abs(values).max() > 0.1
         np.testing.assert_allclose(leads[name], values, atol=2e-6)
+
+
+def test_no_lead_sees_what_all_electrodes_share():
+    # Leads are differences of potentials, chest leads against the mean of the limbs (Wilson).
+    assert np.abs(LEADS_FROM_ELECTRODES.sum(axis=1)).max() < 1e-12
+    chest = LEADS_FROM_ELECTRODES[STANDARD_LEADS.index("V1")]
+    assert chest[:4] == pytest.approx([-1 / 3, -1 / 3, -1 / 3, 1.0])
+
+
+def test_a_clean_record_follows_the_published_dower_matrix():
+    matrix = dict(zip(STANDARD_LEADS, LEADS_FROM_ELECTRODES @ ELECTRODES_FROM_HEART, strict=True))
+    # Rows that the simulator derives and does not copy, to the three digits of the publication.
+    published = {"III": (-0.397, 1.301, -0.191), "aVR": (-0.434, -0.415, 0.037), "aVF": (-0.081, 1.184, -0.162)}
+    for lead, row in published.items():
+        np.testing.assert_allclose(matrix[lead], row, atol=0.0015)
+    assert matrix["V2"] == pytest.approx([0.044, 0.164, -1.387])
 
 
 def test_shape_order_and_unit():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import torch
 from datasets import Array2D, Dataset, List, Value
 
+from .. import feature_extraction_ecg, leads, signals
 from ..feature_extraction_ecg import ECGFeatureExtractor
+from .rows import code_digest
 
 _SIGNAL_COLUMNS = ["signal", "gain", "baseline", "num_samples", "sampling_rate", "lead_names", "record_id"]
 _DROPPED = ["signal", "gain", "baseline", "num_samples", "sampling_rate", "lead_names"]
@@ -40,9 +44,10 @@ def prepare(corpus: Dataset, feature_extractor: ECGFeatureExtractor, *, num_proc
     features["input_values"] = Array2D(shape, "float32")
     features["num_valid"] = Value("int32")
     features["lead_mask"] = List(Value("int8"), length=shape[0])
+    digest = code_digest(sys.modules[__name__], feature_extraction_ecg, leads, signals)
     rows = corpus.with_format("numpy").map(
         _prepare_rows,
-        fn_kwargs={"feature_extractor": feature_extractor},
+        fn_kwargs={"feature_extractor": feature_extractor, "digest": digest},
         input_columns=_SIGNAL_COLUMNS,
         remove_columns=_DROPPED,
         features=features,
@@ -55,7 +60,7 @@ def prepare(corpus: Dataset, feature_extractor: ECGFeatureExtractor, *, num_proc
     return rows.with_format(None)
 
 
-def _prepare_rows(*columns, feature_extractor: ECGFeatureExtractor) -> dict:
+def _prepare_rows(*columns, feature_extractor: ECGFeatureExtractor, digest: str) -> dict:
     rows = [dict(zip(_SIGNAL_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
     prepared = feature_extractor(rows)
     return {

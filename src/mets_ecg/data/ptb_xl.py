@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import ast
 import csv
-import hashlib
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from pathlib import Path
 from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 
-from .rows import corpus_features
+from .rows import code_digest, corpus_features
 from .statements import SUPERCLASSES, superclasses
 
 _logger = logging.getLogger(__name__)
@@ -76,8 +76,7 @@ def load_ptb_xl(
     records = _find_records(source, table, sampling_rate)
     starts = range(0, len(records), _RECORDS_PER_SHARD)
     shards = [records[start : start + _RECORDS_PER_SHARD] for start in starts]
-    # `datasets` keys its cache by the arguments of `_rows` and not by its code; the digest stands for that.
-    digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    digest = code_digest(sys.modules[__name__])
     try:
         dataset = Dataset.from_generator(
             _rows,

@@ -7,7 +7,9 @@ that knows the layout.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 
 import numpy as np
 from datasets import ClassLabel, Features, List, Value
@@ -42,6 +44,19 @@ def corpus_features(label_columns: Mapping[str, Sequence[str]]) -> Features:
             "start_time": Value("timestamp[s]"),
         }
     )
+
+
+def code_digest(*modules: ModuleType) -> str:
+    """Return a digest of these modules' source, for the cache of `datasets`.
+
+    `datasets` keys its cache by the arguments of a function and by its name: without the digest among them, rows
+    that an older version of the code made would come back after a change.
+    """
+    digest = hashlib.sha256()
+    for module in modules:
+        with open(module.__file__, "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
 
 
 def encode_signal(signal_mv: np.ndarray, gain: float = 1000.0) -> dict:

@@ -15,7 +15,7 @@ electrode potentials.
 
 from __future__ import annotations
 
-import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from datasets import Dataset
 
 from ..leads import LIMB_LEADS_FROM_I_AND_II, STANDARD_LEADS
 from . import simulator_reports, simulator_waves
-from .rows import corpus_features, encode_signal
+from .rows import code_digest, corpus_features, encode_signal
 from .simulator_reports import FINDINGS, PHRASES, RHYTHMS, check_findings, conflicts, describe
 from .simulator_waves import (
     DOWER_CHEST,
@@ -339,10 +339,7 @@ def simulate_corpus(
         check_findings([name])
     if set(RHYTHMS) <= set(held_out):
         raise ValueError(f"every rhythm is held out: a record needs one of {', '.join(RHYTHMS)}")
-    # `datasets` keys its cache by these arguments, not by our code: the digest keeps rows of an older
-    # simulator from coming back.
-    sources = [Path(__file__), Path(simulator_reports.__file__), Path(simulator_waves.__file__)]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    digest = code_digest(sys.modules[__name__], simulator_reports, simulator_waves)
     arguments = {"seed": seed, "sampling_rate": sampling_rate, "duration": duration, "held_out": held_out}
     return Dataset.from_generator(
         _rows,
