@@ -544,3 +544,19 @@ def test_a_field_can_be_overridden_on_loading_and_is_checked(tmp_path):
     assert ECGFeatureExtractor.from_pretrained(tmp_path, crop="start").crop == "start"
     with pytest.raises(ValueError, match="crop must be"):
         ECGFeatureExtractor.from_pretrained(tmp_path, crop="middle")
+
+
+def test_a_rate_that_contradicts_the_recording_is_refused(ptb_xl_source):
+    path = ptb_xl_source / "records500" / "00000" / "00338_hr"
+    extractor = ECGFeatureExtractor(sampling_rate=100, bandpass=None)
+    with pytest.raises(ValueError, match="00338_hr: the recording says 500 Hz and the call 100 Hz"):
+        extractor(path, 100)
+    extractor(path, 500)
+
+
+def test_lead_names_of_the_call_win_over_those_of_the_recording():
+    record = ECGRecord(np.sin(np.arange(1000) / 20)[None].astype(np.float32), 100.0, ("ECG",))
+    extractor = ECGFeatureExtractor(sampling_rate=100, bandpass=None)
+    with pytest.raises(ValueError, match="unknown lead 'ECG'"):
+        extractor(record)
+    assert extractor(record, lead_names=["II"])["lead_mask"].tolist() == [[0, 1] + [0] * 10]

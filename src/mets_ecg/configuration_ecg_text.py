@@ -307,10 +307,10 @@ class ECGTextConfig(StrictConfig):
         return super().from_dict(config_dict, **kwargs)
 
     def to_dict(self) -> dict:
-        """Return the fields as they are saved, without the folders that the encoders were loaded from."""
+        """Return the fields as they are saved: without the folders that encoders came from, and with one dtype."""
         fields = super().to_dict()
         for name in self.sub_configs:
-            fields[name]["_name_or_path"] = ""
+            fields[name] |= {"_name_or_path": "", "dtype": fields.get("dtype")}
         return fields
 
     def check(self) -> None:

@@ -210,8 +210,9 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             ecg: a recording, or a list of them: an array `(leads, samples)`; a corpus row; a dict with `signal`,
                 `sampling_rate` and, if need be, `lead_names` and `units`; a `wfdb.Record`; an `ECGRecord`; a path. An
                 array of rank 3 is a batch `(records, leads, samples)`.
-            sampling_rate: of arrays, Hz. Everything else carries its own.
-            lead_names: of the rows of arrays; default: the model's own, if there are as many rows.
+            sampling_rate: of arrays, Hz. Everything else carries its own, which must not differ.
+            lead_names: of the rows of arrays; default: the model's own, if there are as many rows. For recordings that
+                carry names these win.
             units: of arrays: `"mV"`, `"uV"` or `"V"`, for all rows or one each.
             return_tensors: `"pt"` or `"np"`; default NumPy arrays.
             rng: source of random crops.
@@ -347,44 +348,51 @@ def _is_pair(value, *, none_allowed: bool = False) -> bool:
 
 
 def _read(record, sampling_rate, lead_names, units, model_leads):
-    """Return a recording of any kind as `(signal, sampling_rate, lead names, units, name of the record)`."""
-    record_id = None
+    """Return a recording of any kind as `(signal, sampling_rate, lead names, units, name of the record)`.
+
+    What the record says of itself holds; lead names of the call win, for files whose own names say nothing.
+    """
+    record_id, own_rate, own_names, own_units = None, None, None, None
     if isinstance(record, (str, Path)):
         record_id = str(record)
         record = _read_path(record_id)
     if isinstance(record, Mapping):
         record_id = record.get("record_id") or record_id
-        signal, sampling_rate, lead_names, units = _read_row(record, sampling_rate, lead_names, units)
+        signal, own_rate, own_names, own_units = _read_row(record)
     elif hasattr(record, "p_signal"):  # a wfdb.Record
         if record.p_signal is None:
             raise ValueError(f"{record.record_name}: read it with physical=True, digital samples have no unit")
-        signal, sampling_rate, lead_names = np.asarray(record.p_signal).T, record.fs, record.sig_name
-        units, record_id = [_unit(unit) for unit in record.units], record_id or record.record_name
+        signal, own_rate, own_names = np.asarray(record.p_signal).T, record.fs, record.sig_name
+        own_units, record_id = [_unit(unit) for unit in record.units], record_id or record.record_name
     elif hasattr(record, "signal") and hasattr(record, "lead_names"):  # an ECGRecord
-        signal, sampling_rate, lead_names, units = record.signal, record.sampling_rate, record.lead_names, record.units
+        signal, own_rate, own_names, own_units = record.signal, record.sampling_rate, record.lead_names, record.units
         record_id = record.record_id or record_id
     else:
         signal = record
     label = record_id or "the recording"
-    if sampling_rate is None:
+    rate = sampling_rate if own_rate is None else own_rate
+    if rate is None:
         raise ValueError(
             f"{label}: an array does not say how many samples make a second: pass sampling_rate=, in Hz. "
             "A wrong rate would silently change every interval"
         )
-    signal, lead_names = _orient(_as_array(signal, label), lead_names, model_leads, label)
-    return signal, float(sampling_rate), lead_names, units, record_id
+    if None not in (sampling_rate, own_rate) and sampling_rate != own_rate:
+        raise ValueError(
+            f"{label}: the recording says {own_rate:g} Hz and the call {sampling_rate:g} Hz: leave sampling_rate= out, "
+            "or pass the signal as an array if the recording is wrong"
+        )
+    names = own_names if lead_names is None else lead_names
+    signal, names = _orient(_as_array(signal, label), names, model_leads, label)
+    return signal, float(rate), names, units if own_units is None else own_units, record_id
 
 
-def _read_row(row: Mapping, sampling_rate, lead_names, units):
+def _read_row(row: Mapping):
+    """Return the signal of a corpus row or a dict, and what it says of its rate, lead names and units."""
     if "signal" not in row:
         raise ValueError(f"a dict needs a 'signal' to be a recording, got the keys {', '.join(map(str, row))}")
-    own_rate = row.get("sampling_rate")
-    sampling_rate = sampling_rate if own_rate is None else own_rate
     if row.get("gain") is not None:
-        return decode_signal(row), sampling_rate, row["lead_names"], "mV"
-    own_names, own_units = row.get("lead_names"), row.get("units")
-    lead_names = lead_names if own_names is None else own_names
-    return row["signal"], sampling_rate, lead_names, units if own_units is None else own_units
+        return decode_signal(row), row.get("sampling_rate"), row["lead_names"], "mV"
+    return row["signal"], row.get("sampling_rate"), row.get("lead_names"), row.get("units")
 
 
 def _read_path(path: str):

@@ -34,6 +34,9 @@ class ECGPreTrainedModel(PreTrainedModel):
     """Parent of this package's models: `from_pretrained` raises where weights are missing, left over or misshapen."""
 
     main_input_name = "input_values"
+    # The ResNet has no attention, and the text encoder is asked itself: neither may refuse what is meant for it.
+    _supports_sdpa = True
+    _supports_flash_attn = True
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, output_loading_info=False, **kwargs):

@@ -128,8 +128,7 @@ class ECGTextModel(ECGPreTrainedModel):
 
     config_class = ECGTextConfig
     _no_split_modules = ["ECGResNetBlock"]
-    # The text tower's. The ECG ResNet has no attention, and batch norm under checkpointing would count a step twice.
-    _supports_sdpa = True
+    # Of the text encoder's layers alone: batch norm under checkpointing would count each step twice.
     supports_gradient_checkpointing = True
 
     def __init__(self, config: ECGTextConfig):

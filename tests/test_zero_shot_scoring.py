@@ -1,0 +1,100 @@
+import math
+
+import pytest
+import torch
+
+from mets_ecg.zero_shot_scoring import embed_phrases, label_phrases, zero_shot_scores
+
+TEMPLATE = "The ECG of {}, a type of diagnostic."
+
+
+def test_plain_labels_go_into_the_template():
+    expected = {
+        "sinus rhythm": ["The ECG of sinus rhythm, a type of diagnostic."],
+        "LBBB": ["The ECG of LBBB, a type of diagnostic."],
+    }
+    assert label_phrases(["sinus rhythm", "LBBB"], TEMPLATE) == expected
+    assert label_phrases(("sinus rhythm", "LBBB"), TEMPLATE) == expected
+    assert label_phrases("sinus rhythm, LBBB,", TEMPLATE) == expected
+
+
+def test_phrases_are_used_as_they_stand():
+    phrases = {"MI": ["q waves", "old {} infarct"], "NORM": "normal ecg.", "AF": ("a", "b", "c")}
+    assert label_phrases(phrases, "no place for it") == {
+        "MI": ["q waves", "old {} infarct"],
+        "NORM": ["normal ecg."],
+        "AF": ["a", "b", "c"],
+    }
+
+
+@pytest.mark.parametrize("labels", [[], "", " , ", {}, (), None])
+def test_no_labels(labels):
+    with pytest.raises(ValueError, match="no candidate labels: pass candidate_labels="):
+        label_phrases(labels, TEMPLATE)
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "a"], "a,b,a"])
+def test_labels_named_twice(labels):
+    with pytest.raises(ValueError, match="candidate labels are named twice: a$"):
+        label_phrases(labels, TEMPLATE)
+
+
+@pytest.mark.parametrize("template", ["The ECG.", "{} and {}", "", None, "{label}"])
+def test_a_template_without_one_place(template):
+    with pytest.raises(ValueError, match="hypothesis_template must be a text with exactly one {}"):
+        label_phrases(["a"], template)
+
+
+@pytest.mark.parametrize(
+    "labels", [["a", " "], ["a", 3], ["a", None], {"a": []}, {"a": None}, {"a": ["x", " "]}, {"a": ""}, {"a": [3]}]
+)
+def test_empty_phrases(labels):
+    with pytest.raises(ValueError, match="candidate label .* has no phrase, or an empty one"):
+        label_phrases(labels, TEMPLATE)
+
+
+def test_a_label_is_the_mean_of_its_phrases_brought_back_to_length_1(tiny_model, tiny_processor):
+    phrases = [["sinus rhythm", "normal ecg .", "no st deviation"], ["left bundle branch block"]]
+    embeds = embed_phrases(tiny_model, tiny_processor, phrases)
+
+    def embed(phrase):
+        tokens = tiny_processor(text=phrase, return_tensors="pt")
+        with torch.no_grad():
+            features = tiny_model.get_text_features(tokens["input_ids"], tokens["attention_mask"])[0]
+        return features / features.norm()
+
+    mean = sum(embed(phrase) for phrase in phrases[0]) / 3
+    torch.testing.assert_close(embeds[0], mean / mean.norm(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(embeds[1], embed(phrases[1][0]), atol=1e-5, rtol=1e-5)
+    assert mean.norm() < 0.999  # else the test would not see whether it is brought back
+    assert embeds.shape == (2, 17) and not embeds.requires_grad
+
+
+def test_scores_of_labels_together_by_hand():
+    ecg = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    scores = zero_shot_scores(ecg, labels, scale=10.0)
+    expected = [[1 / (1 + math.exp(-10)), 1 / (1 + math.exp(10))],
+                [1 / (1 + math.exp(2)), 1 / (1 + math.exp(-2))],
+                [1 / (1 + math.exp(-10)), 1 / (1 + math.exp(10))]]  # fmt: skip
+    torch.testing.assert_close(scores, torch.tensor(expected))
+    torch.testing.assert_close(scores.sum(dim=1), torch.ones(3))
+
+
+def test_scores_of_labels_alone_by_hand():
+    ecg = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
+    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    neutral = torch.tensor([0.8, 0.6])
+    scores = zero_shot_scores(ecg, labels, scale=torch.tensor(5.0), neutral_embed=neutral)
+    cosines = [[1 - 0.8, 0 - 0.8], [0.6 - 0.96, 0.8 - 0.96], [0 + 0.6, -1 + 0.6]]
+    expected = [[1 / (1 + math.exp(-5 * value)) for value in row] for row in cosines]
+    torch.testing.assert_close(scores, torch.tensor(expected))
+
+
+def test_a_label_alone_does_not_depend_on_the_others():
+    generator = torch.Generator().manual_seed(0)
+    ecg, labels, neutral = (torch.randn(*shape, generator=generator) for shape in ((3, 7), (4, 7), (7,)))
+    together = zero_shot_scores(ecg, labels, scale=2.0, neutral_embed=neutral)
+    single = zero_shot_scores(ecg, labels[2:3], scale=2.0, neutral_embed=neutral)
+    torch.testing.assert_close(together[:, 2:3], single)
+    assert not torch.allclose(zero_shot_scores(ecg, labels, scale=2.0), together)
