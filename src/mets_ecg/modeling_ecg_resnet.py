@@ -1,7 +1,7 @@
 """`ECGResNetModel`: a 1-D ResNet of basic blocks over the leads of an ECG.
 
-Convolutions are two-dimensional of height 1, in channels-last memory order: the same numbers as `Conv1d`, and 1.4 to 1.6
-times as fast in training on two cores with AVX-512, because PyTorch has no channels-last `Conv1d`.
+Convolutions are two-dimensional of height 1, in channels-last memory order: the same numbers as `Conv1d`, and 1.4 to
+1.6 times as fast in training on two cores with AVX-512, because PyTorch has no channels-last `Conv1d`.
 
 Source: ResNet-18, arXiv 1512.03385, with 1-D kernels, as METS (arXiv 2303.12311) uses it.
 """
