@@ -17,12 +17,12 @@ import torch
 from mets_ecg.arguments import read_recipe
 from mets_ecg.data.prepare import PreparedRows, prepare
 from mets_ecg.data.simulator import simulate_corpus
+from mets_ecg.data.text_embeddings import encode_distinct
 from mets_ecg.resources import resource
 from mets_ecg.training.arguments import PretrainArguments
 from mets_ecg.training.loop import make_accelerator, train
 from mets_ecg.training.objectives import ContrastiveObjective
 from mets_ecg.training.pretrain import build
-from mets_ecg.training.text_embeddings import encode_distinct
 
 
 def bare_rate(encoder, batch: torch.Tensor, steps: int) -> float:

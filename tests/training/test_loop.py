@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from mets_ecg.data.prepare import PreparedRows, prepare
+from mets_ecg.data.text_embeddings import encode_distinct
 from mets_ecg.training.loop import EpochBatches, make_accelerator, train
 from mets_ecg.training.objectives import ContrastiveObjective
 from mets_ecg.training.pretrain import build
-from mets_ecg.training.text_embeddings import encode_distinct
 
 
 def order(seed, epoch):

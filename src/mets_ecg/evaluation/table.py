@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from ..data.prepare import PreparedRows
 from ..data.reports import clean_report
+from ..data.text_embeddings import encode_distinct
 from ..modeling_ecg_text import ECGTextModel
 from .probe import linear_probe
 from .statistics import AUROC, SingleLabelMetrics
@@ -172,8 +173,6 @@ def _random_encoder(model, processor, labelled, truth: Truth, phrases, num_resam
 
 @torch.no_grad()
 def _embed_reports(model, processor, reports: Sequence[str]) -> torch.Tensor:
-    from ..training.text_embeddings import encode_distinct
-
     pooled, index = encode_distinct(
         model, processor, [processor.format_report(report) for report in reports], progress=False
     )

@@ -1,1 +1,1 @@
-"""Training on Accelerate: arguments, the loop, objectives and the cache of text embeddings."""
+"""Training on Accelerate: arguments, the loop, objectives and checkpoints."""

@@ -14,6 +14,7 @@ from ..configuration_ecg_text import build_ecg_config
 from ..data.corpora import load_corpus, parse_folds, select_folds
 from ..data.prepare import PreparedRows, prepare
 from ..data.reports import clean_report, is_trainable
+from ..data.text_embeddings import encode_distinct
 from ..evaluation.statistics import auroc
 from ..evaluation.table import zero_shot_table
 from ..evaluation.tasks import Task, get_task
@@ -26,7 +27,6 @@ from .arguments import PretrainArguments
 from .checkpoints import prepare_output, save_checkpoint, write_metrics
 from .loop import make_accelerator, train
 from .objectives import ContrastiveObjective
-from .text_embeddings import encode_distinct
 
 
 @dataclass(frozen=True)

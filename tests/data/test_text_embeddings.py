@@ -1,6 +1,6 @@
 import torch
 
-from mets_ecg.training.text_embeddings import encode_distinct
+from mets_ecg.data.text_embeddings import encode_distinct
 
 
 def test_each_distinct_text_is_encoded_once_and_found_for_every_record(tiny_model, tiny_processor, monkeypatch):
