@@ -25,11 +25,11 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(OLDEST)/bin/pip install $(PIP_FLAGS) --constraint constraints-oldest.txt --editable '.[dev]'
 	@touch $@
 
-demo: install  ## simulate, pre-train, ask a real recording a question (under 6 minutes on 2 cores)
+demo: install  ## simulate, pre-train, ask a real recording a question (2 minutes on 2 cores)
 	$(VENV)/bin/mets-ecg demo --output demo-output --overwrite
 	$(VENV)/bin/python -m pytest -m demo tests/test_readme.py
 
-test: install  ## the default tests: offline, under 6 minutes on 2 cores
+test: install  ## the default tests: offline, 2 minutes on 2 cores
 	$(VENV)/bin/python -m pytest
 
 test-all: install  ## the slow tests too

@@ -2,7 +2,7 @@
 
     accelerate launch examples/pretrain.py --config examples/configs/mets-small.yaml --source ptb-xl --output mets-small
 
-About 10 minutes on 2 cores with that recipe. Prints the loss and the zero-shot AUROC of each epoch, and a table
+A quarter of an hour on 2 cores with that recipe. Prints the loss and the zero-shot AUROC of each epoch, and a table
 on the test folds; leaves a checkpoint that `AutoModel.from_pretrained` loads. `mets-ecg pretrain` is the same
 without the launcher.
 """

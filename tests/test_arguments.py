@@ -139,3 +139,11 @@ def test_the_recipes_in_examples_fit_their_arguments(path):
     assert fields == yaml.safe_load(path.read_text())
     filled = parse_arguments(PretrainArguments, ["--config", str(path), "--output", "o"])
     assert {name: getattr(filled, name) for name in fields} == fields
+
+
+def test_a_flag_of_fields_changes_those_and_keeps_the_rest_of_the_recipe(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model: {text_pooling: mean, ecg_config: {hidden_sizes: [8, 9], depths: [1, 1]}}")
+    flags = ["--output", "o", "--config", str(recipe), "--model", '{"ecg_config": {"depths": [2, 2]}}']
+    expected = {"text_pooling": "mean", "ecg_config": {"hidden_sizes": [8, 9], "depths": [2, 2]}}
+    assert parse_arguments(PretrainArguments, flags).model == expected

@@ -560,3 +560,33 @@ def test_lead_names_of_the_call_win_over_those_of_the_recording():
     with pytest.raises(ValueError, match="unknown lead 'ECG'"):
         extractor(record)
     assert extractor(record, lead_names=["II"])["lead_mask"].tolist() == [[0, 1] + [0] * 10]
+
+
+def test_a_channel_without_a_name_is_left_out_with_its_unit():
+    generator = np.random.default_rng(0)
+    record = ECGRecord(
+        generator.normal(size=(3, 1000)).astype(np.float32), 100.0, ("II", "ABP", "V5"), ("mV", "mmHg", "mV")
+    )
+    extractor = ECGFeatureExtractor(sampling_rate=100, bandpass=None)
+    with pytest.raises(ValueError, match="unknown lead 'ABP'.*None for a channel to leave out"):
+        extractor(record)
+    read = extractor(record, lead_names=["II", None, "V5"])
+    assert np.array_equal(read["input_values"][0][1], record.signal[0])
+    assert np.array_equal(read["input_values"][0][10], record.signal[2])
+    assert read["lead_mask"].sum() == 2
+
+
+def test_missing_leads_are_said_once(caplog):
+    extractor = ECGFeatureExtractor(sampling_rate=100, bandpass=None)
+    signal = np.random.default_rng(0).normal(size=(11, 1000))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            extractor(signal, 100, lead_names=STANDARD_LEADS[:-1])
+    assert [r.getMessage() for r in caplog.records].count("leads V6 are missing in a recording: they are masked") <= 1
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("leads", "lead_names"), ("fs", "sampling_rate"), ("unit", "units")])
+def test_a_dict_that_names_its_parts_otherwise_is_refused(wrong, right):
+    row = {"signal": np.ones((12, 1000)), "sampling_rate": 100, wrong: None}
+    with pytest.raises(ValueError, match=f"writes '{right}' and not '{wrong}'"):
+        ECGFeatureExtractor(sampling_rate=100, bandpass=None)(row)

@@ -39,6 +39,15 @@ def test_the_snippet_runs_on_any_checkpoint(tiny_checkpoint, monkeypatch):
     assert sum(got.values()) == pytest.approx(1, abs=0.02)
 
 
+def test_the_models_snippet_runs(tiny_checkpoint, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"## Models\n\n```python\n(.*?)```", text, re.DOTALL)[1]
+    names = {}
+    exec(compile(code.replace("demo-output/checkpoint", str(tiny_checkpoint)), "README.md", "exec"), names)
+    assert names["array"].shape == (12, 5000)
+
+
 @pytest.mark.demo
 def test_the_snippet_prints_what_the_readme_says(monkeypatch):
     code, output = snippet_and_output()

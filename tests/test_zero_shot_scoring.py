@@ -77,8 +77,8 @@ def test_scores_of_labels_together_by_hand():
     expected = [[1 / (1 + math.exp(-10)), 1 / (1 + math.exp(10))],
                 [1 / (1 + math.exp(2)), 1 / (1 + math.exp(-2))],
                 [1 / (1 + math.exp(-10)), 1 / (1 + math.exp(10))]]  # fmt: skip
-    torch.testing.assert_close(scores, torch.tensor(expected))
-    torch.testing.assert_close(scores.sum(dim=1), torch.ones(3))
+    torch.testing.assert_close(scores, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(scores.sum(dim=1), torch.ones(3, dtype=torch.float64))
 
 
 def test_scores_of_labels_alone_by_hand():
@@ -88,7 +88,7 @@ def test_scores_of_labels_alone_by_hand():
     scores = zero_shot_scores(ecg, labels, scale=torch.tensor(5.0), neutral_embed=neutral)
     cosines = [[1 - 0.8, 0 - 0.8], [0.6 - 0.96, 0.8 - 0.96], [0 + 0.6, -1 + 0.6]]
     expected = [[1 / (1 + math.exp(-5 * value)) for value in row] for row in cosines]
-    torch.testing.assert_close(scores, torch.tensor(expected))
+    torch.testing.assert_close(scores, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-7)
 
 
 def test_a_label_alone_does_not_depend_on_the_others():
@@ -98,3 +98,10 @@ def test_a_label_alone_does_not_depend_on_the_others():
     single = zero_shot_scores(ecg, labels[2:3], scale=2.0, neutral_embed=neutral)
     torch.testing.assert_close(together[:, 2:3], single)
     assert not torch.allclose(zero_shot_scores(ecg, labels, scale=2.0), together)
+
+
+def test_confident_scores_still_rank():
+    ecg = torch.tensor([[1.0, 0.0], [0.9, 0.0]])
+    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    first, second = zero_shot_scores(ecg, labels, scale=30.0)[:, 0].tolist()
+    assert first > second > 0.999999

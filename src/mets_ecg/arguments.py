@@ -63,7 +63,17 @@ def parse_arguments(arguments_type: type, argv: list[str] | None = None, *, prog
             action.type = _json_object
     parser.set_defaults(**recipe)
     given = vars(parser.parse_args(argv))
+    for name, value in recipe.items():
+        if isinstance(value, dict) and isinstance(given[name], dict):
+            given[name] = _merge(value, given[name])
     return arguments_type(**{field.name: given[field.name] for field in dataclasses.fields(arguments_type)})
+
+
+def _merge(recipe: dict, given: dict) -> dict:
+    """The recipe's fields, with those of a flag in their place; blocks within blocks too."""
+    nested = {key: _merge(recipe[key], own) for key, own in given.items()
+              if isinstance(own, dict) and isinstance(recipe.get(key), dict)}  # fmt: skip
+    return recipe | given | nested
 
 
 class _HelpFormatter(ArgumentDefaultsHelpFormatter):

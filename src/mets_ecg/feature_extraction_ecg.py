@@ -32,6 +32,10 @@ logger = logging.get_logger(__name__)
 
 LOWEST_RATE, HIGHEST_RATE = 50.0, 2000.0
 
+# Names that others give to a recording's parts. Ignored, they would leave a lead order or a rate unsaid.
+_MISNAMED = {"leads": "lead_names", "sig_name": "lead_names", "fs": "sampling_rate", "sample_rate": "sampling_rate",
+             "unit": "units", "array": "signal"}  # fmt: skip
+
 # What transformers writes into the file beside the fields.
 _PASSED_THROUGH = {"auto_map", "feature_extractor_type", "processor_class"}
 
@@ -212,7 +216,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 array of rank 3 is a batch `(records, leads, samples)`.
             sampling_rate: of arrays, Hz. Everything else carries its own, which must not differ.
             lead_names: of the rows of arrays; default: the model's own, if there are as many rows. For recordings that
-                carry names these win.
+                carry names these win. None in a name's place leaves the channel out.
             units: of arrays: `"mV"`, `"uV"` or `"V"`, for all rows or one each.
             return_tensors: `"pt"` or `"np"`; default NumPy arrays.
             rng: source of random crops.
@@ -271,6 +275,9 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(
                 f"{label}: none of the model's leads {', '.join(self.lead_names)} is in {', '.join(lead_names)}"
             )
+        missing = [name for name, present in zip(self.lead_names, lead_mask, strict=True) if not present]
+        if missing:
+            logger.warning_once(f"leads {', '.join(missing)} are missing in a recording: they are masked")
         signal, left_out = filter_signal(
             signal,
             sampling_rate=rate,
@@ -382,12 +389,18 @@ def _read(record, sampling_rate, lead_names, units, model_leads):
             "or pass the signal as an array if the recording is wrong"
         )
     names = own_names if lead_names is None else lead_names
+    units = units if own_units is None else own_units
+    if names is not None and not isinstance(units, str) and units is not None and len(units) == len(names):
+        units = [unit for unit, name in zip(units, names, strict=True) if name is not None]
     signal, names = _orient(_as_array(signal, label), names, model_leads, label)
-    return signal, float(rate), names, units if own_units is None else own_units, record_id
+    return signal, float(rate), names, units, record_id
 
 
 def _read_row(row: Mapping):
     """Return the signal of a corpus row or a dict, and what it says of its rate, lead names and units."""
+    misnamed = {key: _MISNAMED[key] for key in row if key in _MISNAMED}
+    if misnamed:
+        raise ValueError(f"a recording's dict writes {', '.join(f'{b!r} and not {a!r}' for a, b in misnamed.items())}")
     if "signal" not in row:
         raise ValueError(f"a dict needs a 'signal' to be a recording, got the keys {', '.join(map(str, row))}")
     if row.get("gain") is not None:
@@ -443,14 +456,19 @@ def _orient(array: np.ndarray, lead_names, model_leads, label: str) -> tuple[np.
                 f"these are.{hint}"
             )
         return array, tuple(model_leads)
+    if isinstance(lead_names, str):
+        lead_names = [lead_names]
+    wanted = [i for i, name in enumerate(lead_names) if name is not None]
     try:
-        names = canonical_leads(lead_names)
+        names = canonical_leads(lead_names[i] for i in wanted)
     except ValueError as error:
-        raise ValueError(f"{label}: {error}") from error
-    if rows == len(names):
-        return array, names
-    if columns == len(names):
-        return array.T, names
-    raise ValueError(
-        f"{label}: {len(names)} lead names for an array of shape {array.shape}; (leads, samples) is expected"
-    )
+        raise ValueError(
+            f"{label}: {error}. Pass lead_names= to name it, with None for a channel to leave out"
+        ) from error
+    if rows != len(lead_names) and columns == len(lead_names):
+        array = array.T
+    elif rows != len(lead_names):
+        raise ValueError(
+            f"{label}: {len(lead_names)} lead names for an array of shape {array.shape}; (leads, samples) is expected"
+        )
+    return array[wanted], names

@@ -94,7 +94,7 @@ class ECGTextOutput(ModelOutput):
 
     Args:
         loss: scalar, where `return_loss` was asked for.
-        logits_per_ecg: `(ECGs, texts)` scaled similarities.
+        logits_per_ecg: `(ECGs, texts)` scaled similarities, float32.
         logits_per_text: its transpose.
         ecg_embeds: `(ECGs, projection_dim)`, of length 1 where similarity is cosine.
         text_embeds: `(texts, projection_dim)`, of length 1 where similarity is cosine.
@@ -344,7 +344,9 @@ class ECGTextModel(ECGPreTrainedModel):
             text_pooled = self.encode_text(input_ids, attention_mask)
         ecg_embeds = self.embed(self.ecg_projection(ecg_output.pooler_output))
         text_embeds = self.embed(self.project_text(text_pooled))
-        logits_per_ecg = self.scale() * ecg_embeds @ text_embeds.T
+        # Not in half precision, which at a scale near its limit would round logits to halves.
+        with torch.autocast(ecg_embeds.device.type, enabled=False):
+            logits_per_ecg = self.scale() * ecg_embeds.float() @ text_embeds.float().T
 
         loss = None
         if return_loss:

@@ -53,6 +53,14 @@ _PAPER, _MINOR, _MAJOR = "#fffbf9", "#f9dcd8", "#eeb0aa"
 _INK, _GREY, _BAR, _BAR_BACK = "#16181d", "#6c7079", "#b5483f", "#f4e4e1"
 
 
+def require_matplotlib() -> None:
+    """Raise an `ImportError` that says how to get matplotlib, if it is not installed."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise ImportError('plotting needs matplotlib: pip install "mets-ecg[plot]"') from error
+
+
 def plot_ecg(
     signal: np.ndarray,
     *,
@@ -198,11 +206,10 @@ def _on_bold_line(length_mm: float) -> float:
 
 def _millimetre_axes(*, above: float, below: float) -> Axes:
     """Return axes over a whole new figure whose unit is 1 mm; (0, 0) is the paper's top left corner."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('plotting needs matplotlib: pip install "mets-ecg[plot]"') from error
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     width, height = _PAPER_WIDTH_MM + 2 * _MARGIN_MM, above + below
     figure = Figure(
         figsize=(width / _MM_PER_INCH, height / _MM_PER_INCH),

@@ -75,7 +75,8 @@ def zero_shot_scores(
         neutral_embed: `(projection_dim,)` of the neutral phrase. With it, every label is judged on its own,
             against that phrase; without it, labels are compared with each other by a softmax over them.
     """
-    logits = scale * ecg_embeds @ label_embeds.T
+    # In double precision: a confident softmax would round to 1 in single, and its ties spoil a ranking.
+    logits = scale * (ecg_embeds.double() @ label_embeds.double().T)
     if neutral_embed is None:
         return logits.softmax(dim=-1)
-    return torch.sigmoid(logits - (scale * ecg_embeds @ neutral_embed)[:, None])
+    return torch.sigmoid(logits - scale * (ecg_embeds.double() @ neutral_embed.double())[:, None])

@@ -1,6 +1,6 @@
 import pytest
 
-from mets_ecg.data.corpora import load_corpus, parse_folds, select_folds
+from mets_ecg.data.corpora import check_patients_apart, load_corpus, parse_folds, select_folds
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,7 @@ def test_folds_are_read_from_numbers_and_ranges(words, folds):
     assert parse_folds(words) == folds
 
 
-@pytest.mark.parametrize("word", ["x", "1-", "-3", "1.5"])
+@pytest.mark.parametrize("word", ["x", "1-", "-3", "1.5", "9-8"])
 def test_what_names_no_fold_is_refused(word):
     with pytest.raises(ValueError, match="names no folds"):
         parse_folds([word])
@@ -32,15 +32,15 @@ def test_folds_that_are_not_there_are_named(simulated_corpus):
 
 
 def test_a_source_is_read_at_the_rate_that_the_model_wants(ptb_xl_source):
-    assert len(load_corpus(source=str(ptb_xl_source), sampling_rate=100, folds=(8,))) == 11
+    assert len(select_folds(load_corpus(source=str(ptb_xl_source), sampling_rate=100), (8,))) == 11
     at_500 = load_corpus(source=str(ptb_xl_source), sampling_rate=250)
     assert set(at_500["sampling_rate"]) == {500}
 
 
 def test_a_saved_corpus_is_read_back(simulated_corpus, tmp_path):
     simulated_corpus.save_to_disk(tmp_path / "corpus")
-    rows = load_corpus(data=str(tmp_path / "corpus"), sampling_rate=100, folds=(1,))
-    assert rows["report"][:] == select_folds(simulated_corpus, (1,))["report"][:]
+    rows = load_corpus(data=str(tmp_path / "corpus"), sampling_rate=100)
+    assert rows["report"][:] == simulated_corpus["report"][:]
 
 
 @pytest.mark.parametrize("where", [{}, {"source": "a", "data": "b"}])
@@ -52,3 +52,18 @@ def test_exactly_one_place_is_needed(where):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load_corpus(data=str(tmp_path / "nowhere"), sampling_rate=100)
+
+
+def test_a_patient_in_two_parts_is_named(simulated_corpus):
+    parts = {
+        "training": select_folds(simulated_corpus, (1, 2)),
+        "test": select_folds(simulated_corpus, (3,)),
+        "more": None,
+    }
+    check_patients_apart(parts)
+    shared = parts["test"]["patient_id"][0]
+    crossed = parts["training"].map(
+        lambda row, i: {"patient_id": shared if i == 0 else row["patient_id"]}, with_indices=True
+    )
+    with pytest.raises(ValueError, match=f"1 patients have records both for training and for test, '{shared}'"):
+        check_patients_apart(parts | {"training": crossed})

@@ -33,3 +33,17 @@ def test_a_checkpoint_is_measured_on_real_recordings(tiny_checkpoint, ptb_xl_sou
 def test_what_would_mislead_is_refused(tiny_checkpoint, ptb_xl_source, changes, message):
     with pytest.raises(ValueError, match=message):
         run_evaluate(EvaluateArguments(model=str(tiny_checkpoint), source=str(ptb_xl_source), **changes))
+
+
+def test_a_fold_that_was_trained_on_is_warned_of(tiny_checkpoint, ptb_xl_source, capsys):
+    (tiny_checkpoint / "training_args.yaml").write_text("train_folds: [1-8]\n")
+    run_evaluate(
+        EvaluateArguments(
+            model=str(tiny_checkpoint),
+            source=str(ptb_xl_source),
+            test_folds=["8"],
+            probe_folds=["none"],
+            num_resamples=5,
+        )
+    )
+    assert "folds [8] are among those that this checkpoint was trained on" in capsys.readouterr().err

@@ -70,3 +70,17 @@ def test_an_untrained_twin_shares_the_text_side_and_nothing_else(tiny_model, tin
     assert not torch.equal(twin.state_dict()[weight], other.state_dict()[weight])
     inputs = tiny_processor(text="sinus rhythm", return_tensors="pt")
     assert torch.equal(twin.get_text_features(**inputs), tiny_model.get_text_features(**inputs))
+
+
+def test_a_record_without_labels_is_left_out_and_not_given_all(rows):
+    columns = [None if i % 2 else own for i, own in enumerate(rows["labels_findings"])]
+    changed = rows.remove_columns("labels_findings").add_column(
+        "labels_findings", columns, feature=rows.features["labels_findings"]
+    )
+    truth = read_truth(changed, simulated_task())
+    assert not (truth.rows % 2).any()
+
+
+def test_without_single_label_records_there_are_no_single_label_figures():
+    truth = Truth(("a", "b"), np.ones((2, 2), dtype=bool), np.arange(2), np.arange(2))
+    assert measure_single_label(truth, np.ones((2, 2))) is None

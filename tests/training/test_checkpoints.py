@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -40,7 +41,7 @@ def test_a_failed_save_leaves_the_older_checkpoint_whole(
 
 
 def test_an_output_that_is_there_is_not_replaced_unasked(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "training_args.yaml").write_text("{}")
     with pytest.raises(FileExistsError, match="--overwrite"):
         prepare_output(tmp_path, overwrite=False)
     prepare_output(tmp_path, overwrite=True)
@@ -51,3 +52,20 @@ def test_a_folder_that_holds_something_else_is_never_replaced(tmp_path):
     with pytest.raises(FileExistsError, match="holds no checkpoint"):
         prepare_output(tmp_path, overwrite=True)
     assert (tmp_path / "thesis.tex").is_file()
+
+
+def test_a_checkpoint_that_a_cut_off_run_had_put_aside_comes_back(tmp_path):
+    aside = tmp_path / ".model.replaced"
+    aside.mkdir()
+    (aside / "training_args.yaml").write_text("{}")
+    prepare_output(tmp_path / "model", overwrite=True)
+    assert (tmp_path / "model" / "training_args.yaml").is_file()
+
+
+def test_no_folder_of_this_machine_is_saved(tmp_path, tiny_model, tiny_processor, pretrain_arguments):
+    arguments = dataclasses.replace(pretrain_arguments, source=str(tmp_path / "ptb-xl"))
+    save_checkpoint(tmp_path / "model", tiny_model, tiny_processor, metrics={}, arguments=arguments)
+    saved = (tmp_path / "model" / "training_args.yaml").read_text()
+    assert "source: ptb-xl" in saved
+    assert str(tmp_path) not in saved
+    assert arguments.text_model not in saved

@@ -102,6 +102,9 @@ def test_records_without_a_report_are_left_out_counted_and_printed(pretrain_argu
             "prepared rows have one length",
         ),
         ({"model": {"ecg_config": {"num_leads": 3}}}, "num_leads=3"),
+        ({"model": {"freeze_text_model": False}}, "freeze_text_model: false is not trained here"),
+        ({"processor": {"max_length": 41}}, "above the text model's 40 positions"),
+        ({"task": "ptbxl-super"}, "needs the column labels_super; the corpus has labels_findings"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(pretrain_arguments, simulated_corpus, changes, message):
@@ -139,5 +142,6 @@ def test_the_recipes_describe_a_model_and_a_processor(recipe, pretrain_arguments
         PretrainArguments,
         ["--config", str(recipe), "--output", str(tmp_path / "o"), "--text-model", pretrain_arguments.text_model],
     )
+    arguments.processor["max_length"] = 40  # the tiny text model has no more positions
     model, processor = build(arguments)
     assert model.config.ecg_config.sampling_rate == processor.feature_extractor.sampling_rate

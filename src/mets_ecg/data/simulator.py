@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
+from .. import leads
 from ..leads import LIMB_LEADS_FROM_I_AND_II, STANDARD_LEADS
-from . import simulator_reports, simulator_waves
+from . import rows, simulator_reports, simulator_waves
 from .rows import code_digest, corpus_features, encode_signal
 from .simulator_reports import FINDINGS, PHRASES, RHYTHMS, check_findings, conflicts, describe
 from .simulator_waves import (
@@ -339,7 +340,7 @@ def simulate_corpus(
         check_findings([name])
     if set(RHYTHMS) <= set(held_out):
         raise ValueError(f"every rhythm is held out: a record needs one of {', '.join(RHYTHMS)}")
-    digest = code_digest(sys.modules[__name__], simulator_reports, simulator_waves)
+    digest = code_digest(sys.modules[__name__], simulator_reports, simulator_waves, rows, leads)
     arguments = {"seed": seed, "sampling_rate": sampling_rate, "duration": duration, "held_out": held_out}
     return Dataset.from_generator(
         _rows,

@@ -22,7 +22,7 @@ def encode_distinct(
         processor: the model's.
         texts: one a record.
         batch_size: texts in one forward pass.
-        progress: show a bar.
+        progress: show a bar, on a terminal.
 
     Returns:
         The pooled text `(distinct, text hidden size)` on the CPU, and for each record the row of its text `(records,)`.
@@ -33,7 +33,8 @@ def encode_distinct(
     was_training = model.training
     model.eval()
     parts = []
-    for start in tqdm(range(0, len(distinct), batch_size), desc="encoding texts", unit="batch", disable=not progress):
+    starts = range(0, len(distinct), batch_size)
+    for start in tqdm(starts, desc="encoding texts", unit="batch", disable=None if progress else True):
         batch = [str(distinct[i]) for i in by_length[start : start + batch_size]]
         inputs = processor(text=batch, return_tensors="pt").to(model.device)
         parts.append(model.encode_text(inputs["input_ids"], inputs["attention_mask"]).float().cpu())

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+from accelerate import Accelerator
 from transformers import AutoModel, AutoProcessor
 
 from ..arguments import argument
-from ..data.corpora import load_corpus, parse_folds, select_folds
+from ..data.corpora import check_patients_apart, load_corpus, parse_folds, select_folds
 from ..data.prepare import prepare
+from .probe import require_scikit_learn
 from .table import ZeroShotTable, zero_shot_table
 from .tasks import get_task
 
@@ -46,22 +50,29 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
         raise ValueError("--test-folds names no fold to measure on")
     if set(test_folds) & set(probe_folds):
         raise ValueError(f"folds {sorted(set(test_folds) & set(probe_folds))} are both for testing and for the probe")
-    model = AutoModel.from_pretrained(arguments.model)
+    if probe_folds:
+        require_scikit_learn()  # said before the work, not after it
+    model = AutoModel.from_pretrained(arguments.model).to(Accelerator().device)
     processor = AutoProcessor.from_pretrained(arguments.model)
     corpus = load_corpus(
         source=arguments.source,
         data=arguments.data,
         sampling_rate=processor.feature_extractor.sampling_rate,
-        folds=(*test_folds, *probe_folds),
         num_proc=arguments.num_proc,
     )
     rows = prepare(corpus, processor.feature_extractor, num_proc=arguments.num_proc)
+    test_rows = select_folds(rows, test_folds)
+    probe_rows = select_folds(rows, probe_folds) if probe_folds else None
+    check_patients_apart({"the test": test_rows, "the probe": probe_rows})
+    seen = sorted(set(test_folds) & set(_trained_folds(arguments.model)))
+    if seen:
+        print(f"warning: folds {seen} are among those that this checkpoint was trained on", file=sys.stderr)
     table = zero_shot_table(
         model,
         processor,
-        select_folds(rows, test_folds),
+        test_rows,
         task,
-        probe_rows=select_folds(rows, probe_folds) if probe_folds else None,
+        probe_rows=probe_rows,
         text_oracle=True,
         num_resamples=arguments.num_resamples,
         seed=arguments.seed,
@@ -70,5 +81,11 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
     print(document if arguments.json else f"{table}")
     if arguments.output is not None:
         Path(arguments.output).write_text(document + "\n", encoding="utf-8")
-        print(f"written to {arguments.output}")
+        print(f"written to {arguments.output}", file=sys.stderr)
     return table
+
+
+def _trained_folds(model: str) -> tuple[int, ...]:
+    """The folds that a checkpoint's own record says it was trained on; none where it has no record here."""
+    record = Path(model) / "training_args.yaml"
+    return parse_folds(yaml.safe_load(record.read_text(encoding="utf-8"))["train_folds"]) if record.is_file() else ()

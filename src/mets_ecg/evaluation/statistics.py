@@ -7,6 +7,8 @@ NaN and is never silently skipped: the caller sees it, and the docstrings say wh
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,6 +186,17 @@ def single_label_metrics(targets: np.ndarray, predictions: np.ndarray, num_class
         per_class_f1=per_class_f1,
         num_records=len(targets),
     )
+
+
+def plain_values(value):
+    """Return figures as Python's own values, for JSON: arrays as lists, NaN, which JSON has not, as None."""
+    if isinstance(value, Mapping):
+        return {key: plain_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain_values(item) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _weighted_auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from ..data.reports import clean_report
 from ..data.text_embeddings import encode_distinct
 from ..modeling_ecg_text import ECGTextModel
 from .probe import linear_probe
-from .statistics import AUROC, SingleLabelMetrics
+from .statistics import AUROC, SingleLabelMetrics, plain_values
 from .tasks import Task
 from .zero_shot import (
     Truth,
@@ -70,7 +70,7 @@ class ZeroShotTable:
             "phrases_version": self.task.phrases_version,
             "template": self.task.template,
             "classes": list(self.classes),
-            "lines": {key: _plain({"name": line.name, "auroc": asdict(line.auroc),
+            "lines": {key: plain_values({"name": line.name, "auroc": asdict(line.auroc),
                                    "single_label": line.single_label and asdict(line.single_label)})
                       for key, line in self.lines.items()},
         }  # fmt: skip
@@ -81,24 +81,28 @@ class ZeroShotTable:
         first = lines[0].auroc
         rows = [["", "positive", *(line.name for line in lines)]]
         for i, code in enumerate(self.classes):
-            rows.append([code, str(first.num_positives[i]), *(f"{line.auroc.per_class[i]:.3f}" for line in lines)])
-        rows.append(["macro AUROC", "", *(f"{line.auroc.macro:.3f}" for line in lines)])
-        rows.append(["  from", "", *(f"{line.auroc.macro_low:.3f}" for line in lines)])
-        rows.append(["  to", "", *(f"{line.auroc.macro_high:.3f}" for line in lines)])
+            rows.append([code, str(first.num_positives[i]), *(_show(line.auroc.per_class[i]) for line in lines)])
+        rows.append(["macro AUROC", "", *(_show(line.auroc.macro) for line in lines)])
+        rows.append(["  from", "", *(_show(line.auroc.macro_low) for line in lines)])
+        rows.append(["  to", "", *(_show(line.auroc.macro_high) for line in lines)])
         single = [line.single_label for line in lines]
         for name, figure in _FIGURES.items():
-            rows.append([name, "", *(f"{getattr(own, figure):.3f}" if own else "-" for own in single)])
+            rows.append([name, "", *(_show(getattr(own, figure)) if own else "-" for own in single)])
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         text = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
         single_records = next((own.num_records for own in single if own), 0)
         return "\n".join(
             [
                 f"{self.task.name}: {first.num_records} records of {first.num_patients} patients; intervals "
-                f"{first.confidence:.0%}, by bootstrap over patients",
+                f"{first.confidence:.0%}, by bootstrap over patients (of untrained encoders: their range)",
                 f"(accuracy to F1: the best-scored class of the {single_records} records that have one class)",
                 *text,
             ]
         )
+
+
+def _show(figure: float) -> str:
+    return "-" if np.isnan(figure) else f"{figure:.3f}"
 
 
 def zero_shot_table(
@@ -157,18 +161,23 @@ def zero_shot_table(
 
 
 def _random_encoder(model, processor, labelled, truth: Truth, phrases, num_resamples: int, seed: int) -> Line:
-    """The mean of untrained encoders' figures: a single one may be lucky by several hundredths."""
+    """The mean of untrained encoders' figures: a single one may be lucky. From and to are their lowest and highest."""
     measured = []
     for i in range(NUM_UNTRAINED):
         twin = untrained_twin(model, seed + i)
         scores = score_prompts(twin, processor, embed_pooled(twin, encode_ecgs(twin, labelled)), phrases)
         measured.append(measure(truth, scores, num_resamples=num_resamples, seed=seed))
-    first = asdict(measured[0])
-    averaged = {
-        name: np.mean([getattr(auroc, name) for auroc in measured], axis=0)
-        for name in ("per_class", "per_class_low", "per_class_high", "macro", "macro_low", "macro_high")
-    }
-    return Line(f"untrained x{NUM_UNTRAINED}", AUROC(**{**first, **averaged}))
+    per_class, macro = np.array([own.per_class for own in measured]), np.array([own.macro for own in measured])
+    together = replace(
+        measured[0],
+        per_class=per_class.mean(axis=0),
+        per_class_low=per_class.min(axis=0),
+        per_class_high=per_class.max(axis=0),
+        macro=float(macro.mean()),
+        macro_low=float(macro.min()),
+        macro_high=float(macro.max()),
+    )
+    return Line(f"untrained x{NUM_UNTRAINED}", together)
 
 
 @torch.no_grad()
@@ -177,14 +186,3 @@ def _embed_reports(model, processor, reports: Sequence[str]) -> torch.Tensor:
         model, processor, [processor.format_report(report) for report in reports], progress=False
     )
     return model.embed(model.project_text(pooled.to(model.device))).float().cpu()[index]
-
-
-def _plain(value):
-    """NumPy values as Python's own; NaN, which JSON has not, as None."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value.tolist()]
-    if isinstance(value, (float, np.floating)):
-        return None if np.isnan(value) else float(value)
-    return value.item() if isinstance(value, np.generic) else value

@@ -48,7 +48,8 @@ def read_truth(rows: Dataset, task: Task) -> Truth:
     columns = rows.with_format(None)
     labels = np.zeros((len(rows), len(names)), dtype=bool)
     for i, own in enumerate(columns[task.label_column]):
-        labels[i, own] = True
+        if own:  # null: no label; as an index it would mean all of them
+            labels[i, own] = True
     labels = labels[:, [names.index(code) for code in task.classes]]
     has_label = np.flatnonzero(labels.any(axis=1))
     if not len(has_label):
@@ -107,9 +108,14 @@ def measure(truth: Truth, scores: np.ndarray, *, num_resamples: int = 1000, seed
     return bootstrap_auroc(truth.labels, scores, truth.patients, num_resamples=num_resamples, seed=seed)
 
 
-def measure_single_label(truth: Truth, scores: np.ndarray) -> SingleLabelMetrics:
-    """Return METS' figures: the best-scored class of the records that have exactly one."""
+def measure_single_label(truth: Truth, scores: np.ndarray) -> SingleLabelMetrics | None:
+    """Return METS' figures: the best-scored class of the records that have exactly one.
+
+    None if some class has no such record: an average over the classes would then say nothing.
+    """
     single = truth.labels.sum(axis=1) == 1
+    if not truth.labels[single].any(axis=0).all():
+        return None
     return single_label_metrics(truth.labels[single].argmax(axis=1), scores[single].argmax(axis=1), len(truth.classes))
 
 

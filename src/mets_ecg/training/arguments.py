@@ -39,7 +39,9 @@ class PretrainArguments:
     weight_decay: float = argument(1e-3, help="of all trained weights")
     lr_scheduler: Literal["cosine", "constant"] = argument("cosine", help="after the warm-up")
     warmup_fraction: float = argument(0.05, help="part of all steps in which the learning rate rises")
-    time_shift: float = argument(0.0, help="recordings are shifted by up to so many s either way")
+    time_shift: float = argument(
+        0.0, help="recordings are shifted by up to so many s either way; batches with padding are not"
+    )
     lead_drop: float = argument(0.0, help="probability of each lead to be masked in training")
     mixed_precision: Literal["no", "bf16"] = argument("no", help="bf16 only where the processor computes in it")
     seed: int = argument(0, help="of new weights, the order of records and their changes")
@@ -50,6 +52,10 @@ class PretrainArguments:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < (2 if name == "batch_size" else 1):
                 raise ValueError(f"--{name.replace('_', '-')} is too small: {getattr(self, name)}")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ValueError(f"--max-steps must be 1 or more, got {self.max_steps}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"--learning-rate must be above 0, got {self.learning_rate}")
         for name in ("warmup_fraction", "lead_drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must lie from 0 to below 1, got {getattr(self, name)}")

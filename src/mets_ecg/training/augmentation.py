@@ -30,5 +30,5 @@ def drop_leads(lead_mask: torch.Tensor, probability: float, generator: torch.Gen
         probability: of each lead.
         generator: source of the draws.
     """
-    kept = lead_mask & (torch.rand(lead_mask.shape, generator=generator) >= probability)
+    kept = lead_mask & (torch.rand(lead_mask.shape, generator=generator) >= probability).to(lead_mask.device)
     return torch.where(kept.any(dim=1, keepdim=True), kept, lead_mask)

@@ -97,7 +97,7 @@ def train(
         losses, started = [], time.perf_counter()
         steps = min(len(batches), total_steps - step)
         with tqdm(total=steps * arguments.batch_size, desc=f"epoch {epoch}", unit="record", unit_scale=True,
-                  disable=not accelerator.is_main_process) as bar:  # fmt: skip
+                  disable=None) as bar:  # fmt: skip
             for batch in loader:
                 losses.append(_step(prepared, objective, batch, generator, optimizer, scheduler, accelerator))
                 bar.update(arguments.batch_size)

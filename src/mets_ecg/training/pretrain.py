@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 
 from ..configuration_ecg_text import build_ecg_config
-from ..data.corpora import load_corpus, parse_folds, select_folds
+from ..data.corpora import check_patients_apart, load_corpus, parse_folds, select_folds
 from ..data.prepare import PreparedRows, prepare
 from ..data.reports import clean_report, is_trainable
 from ..data.text_embeddings import encode_distinct
@@ -63,15 +63,20 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
     task = task or get_task(arguments.task)
     torch.manual_seed(arguments.seed)
     model, processor = build(arguments)
-    folds, counts = _prepare_folds(arguments, processor, corpus)
+    model.to(accelerator.device)
+    folds, counts = _prepare_folds(arguments, processor, corpus, task)
 
-    trainable = _drop_unreadable(folds.train, counts)
+    trainable, counts["without_report"] = _with_report(folds.train)
+    counts["train"] = len(trainable)
+    if counts["without_report"]:
+        print(
+            f"left out of training: {counts['without_report']} records whose report is empty or only requests a trace"
+        )
     text_pooled, text_index = encode_distinct(model, processor, _reports(trainable, processor))
     counts["distinct_reports"] = len(text_pooled)
     if model.config.text_centering:
         # Over records, not over distinct texts: the common wording is what must go.
         model.text_mean.copy_(text_pooled[text_index].mean(dim=0))
-    model.to(accelerator.device)
     print(f"training on {counts['train']} records with {len(text_pooled)} distinct reports, {accelerator.device}")
 
     max_shift = round(arguments.time_shift * processor.feature_extractor.sampling_rate)
@@ -90,10 +95,12 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
             epoch |= validate()
         metrics["epochs"].append(epoch)
         tqdm.write(_describe_epoch(epoch))
-        best = min(metrics["epochs"], key=lambda e: e.get("validation_loss", -e["epoch"]))
+        best = min(metrics["epochs"], key=_badness)
         if best is epoch:
             metrics["best_epoch"] = epoch["epoch"]
             save_checkpoint(output, model, processor, metrics=metrics, arguments=arguments)
+        else:
+            write_metrics(output, metrics)
 
     train(model, objective, PreparedRows(trainable), arguments, accelerator, on_epoch_end=on_epoch_end)
     metrics["seconds"] = time.perf_counter() - started
@@ -102,9 +109,15 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
         table = zero_shot_table(best_model, processor, folds.test, task, seed=arguments.seed)
         print(f"\n{table}")
         metrics["test"] = {"folds": parse_folds(arguments.test_folds), **table.as_dict()}
-    write_metrics(Path(output), metrics)
+    write_metrics(output, metrics)
     print(f"checkpoint of epoch {metrics['best_epoch']} and metrics.json are in {output}")
     return metrics
+
+
+def _badness(epoch: dict) -> float:
+    """What the kept epoch is lowest in: the validation loss, or, without validation, how early it was."""
+    loss = epoch.get("validation_loss", -epoch["epoch"])
+    return loss if math.isfinite(loss) else math.inf
 
 
 def build(arguments: PretrainArguments) -> tuple[ECGTextModel, ECGProcessor]:
@@ -124,12 +137,22 @@ def build(arguments: PretrainArguments) -> tuple[ECGTextModel, ECGProcessor]:
             raise ValueError(
                 f"the recipe's encoder has {name}={getattr(ecg_config, name)}, its feature extractor gives {value}"
             )
+    if not fields.get("freeze_text_model", True):
+        raise ValueError(
+            "freeze_text_model: false is not trained here: every report is encoded once, by a frozen text model"
+        )
+    tokenizer = load_text_tokenizer(arguments.text_model, revision=fields.get("text_model_revision"))
+    processor = ECGProcessor(extractor, tokenizer, **arguments.processor)
     model = ECGTextModel.from_ecg_text_pretrained(ecg_config, arguments.text_model, **fields)
-    processor = ECGProcessor(extractor, load_text_tokenizer(arguments.text_model), **arguments.processor)
+    positions = getattr(model.config.text_config, "max_position_embeddings", processor.max_length)
+    if processor.max_length > positions:
+        raise ValueError(
+            f"the processor's max_length={processor.max_length} is above the text model's {positions} positions"
+        )
     return model, processor
 
 
-def _prepare_folds(arguments, processor, corpus: Dataset | None) -> tuple[Folds, dict]:
+def _prepare_folds(arguments, processor, corpus: Dataset | None, task: Task) -> tuple[Folds, dict]:
     named = {part: parse_folds(getattr(arguments, f"{part}_folds")) for part in ("train", "validation", "test")}
     if not named["train"]:
         raise ValueError("--train-folds names no fold to train on")
@@ -138,29 +161,27 @@ def _prepare_folds(arguments, processor, corpus: Dataset | None) -> tuple[Folds,
         if shared:
             raise ValueError(f"fold {shared[0]} is both for {one} and for {other}: patients would cross")
     extractor = processor.feature_extractor
-    wanted = sorted({fold for folds in named.values() for fold in folds})
     if corpus is None:
         corpus = load_corpus(
             source=arguments.source,
             data=arguments.data,
             sampling_rate=extractor.sampling_rate,
-            folds=wanted,
             num_proc=arguments.num_proc,
         )
-    rows = prepare(select_folds(corpus, wanted), extractor, num_proc=arguments.num_proc)
+    if named["test"] and task.label_column not in corpus.column_names:
+        read_truth(corpus, task)  # says before training what the table at the end would say
+    rows = prepare(corpus, extractor, num_proc=arguments.num_proc)
     parts = {part: select_folds(rows, folds) if folds else None for part, folds in named.items()}
+    check_patients_apart(parts)
     return Folds(**parts), {part: len(rows) if rows else 0 for part, rows in parts.items()}
 
 
-def _drop_unreadable(rows: Dataset, counts: dict) -> Dataset:
-    """Leave out records whose report says nothing, and say how many."""
-    kept = [i for i, report in enumerate(rows["report"]) if is_trainable(clean_report(report))]
-    counts["without_report"] = len(rows) - len(kept)
-    counts["train"] = len(kept)
-    print(f"left out of training: {counts['without_report']} records whose report is empty or only requests a trace")
+def _with_report(rows: Dataset) -> tuple[Dataset, int]:
+    """Return the rows whose report says something, and how many say nothing."""
+    kept = [i for i, report in enumerate(rows["report"]) if is_trainable(clean_report(report or ""))]
     if not kept:
-        raise ValueError("no training record has a report to learn from")
-    return rows.select(kept)
+        raise ValueError(f"none of {len(rows)} records has a report to learn from")
+    return rows.select(kept), len(rows) - len(kept)
 
 
 def _reports(rows: Dataset, processor: ECGProcessor) -> list[str]:
@@ -172,7 +193,9 @@ class _Validation:
 
     def __init__(self, model: ECGTextModel, processor, rows: Dataset, task: Task, arguments: PretrainArguments):
         self.model, self.processor, self.task = model, processor, task
-        readable = _drop_unreadable(rows, {})
+        readable, _ = _with_report(rows)
+        if len(readable) < 2:
+            raise ValueError("a contrastive loss needs at least 2 validation records: name other --validation-folds")
         text_pooled, text_index = encode_distinct(model, processor, _reports(readable, processor))
         self.rows = PreparedRows(readable)
         self.objective = ContrastiveObjective(text_pooled, text_index, equal_texts=model.config.equal_texts)
