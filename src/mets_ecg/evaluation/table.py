@@ -85,20 +85,19 @@ class ZeroShotTable:
         rows.append(["macro AUROC", "", *(_show(line.auroc.macro) for line in lines)])
         rows.append(["  from", "", *(_show(line.auroc.macro_low) for line in lines)])
         rows.append(["  to", "", *(_show(line.auroc.macro_high) for line in lines)])
+        heading = [
+            f"{self.task.name}: {first.num_records} records of {first.num_patients} patients; intervals "
+            f"{first.confidence:.0%}, by bootstrap over patients (of untrained encoders: their range)"
+        ]
         single = [line.single_label for line in lines]
-        for name, figure in _FIGURES.items():
-            rows.append([name, "", *(_show(getattr(own, figure)) if own else "-" for own in single)])
+        if any(single):
+            num_single = next(own.num_records for own in single if own)
+            heading.append(f"(accuracy to F1: the best-scored class of the {num_single} records that have one class)")
+            for name, figure in _FIGURES.items():
+                rows.append([name, "", *(_show(getattr(own, figure)) if own else "-" for own in single)])
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         text = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-        single_records = next((own.num_records for own in single if own), 0)
-        return "\n".join(
-            [
-                f"{self.task.name}: {first.num_records} records of {first.num_patients} patients; intervals "
-                f"{first.confidence:.0%}, by bootstrap over patients (of untrained encoders: their range)",
-                f"(accuracy to F1: the best-scored class of the {single_records} records that have one class)",
-                *text,
-            ]
-        )
+        return "\n".join([*heading, *text])
 
 
 def _show(figure: float) -> str:
