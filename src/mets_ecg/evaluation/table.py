@@ -69,6 +69,7 @@ class ZeroShotTable:
             "task": self.task.name,
             "phrases_version": self.task.phrases_version,
             "template": self.task.template,
+            "source": self.task.source,
             "classes": list(self.classes),
             "lines": {key: plain_values({"name": line.name, "auroc": asdict(line.auroc),
                                    "single_label": line.single_label and asdict(line.single_label)})
