@@ -590,3 +590,9 @@ def test_a_dict_that_names_its_parts_otherwise_is_refused(wrong, right):
     row = {"signal": np.ones((12, 1000)), "sampling_rate": 100, wrong: None}
     with pytest.raises(ValueError, match=f"writes '{right}' and not '{wrong}'"):
         ECGFeatureExtractor(sampling_rate=100, bandpass=None)(row)
+
+
+def test_a_unit_of_the_call_that_cannot_be_is_doubted_itself():
+    with pytest.raises(ValueError, match="Is units='uV' right"):
+        extractor = ECGFeatureExtractor(sampling_rate=100, bandpass=None)
+        extractor(np.random.default_rng(0).normal(size=(12, 1000)), 100, units="uV")

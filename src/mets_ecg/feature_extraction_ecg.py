@@ -269,7 +269,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(
                 f"{label}: no usable lead: every lead is missing, or has a gap longer than {self.max_gap:g} s"
             )
-        self._check_amplitude(signal[usable], label)
+        self._check_amplitude(signal[usable], label, units)
         signal, lead_mask = arrange_leads(signal, lead_names, usable, self.lead_names)
         if not lead_mask.any():
             raise ValueError(
@@ -327,7 +327,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 f"{self.min_duration:g} s that the model needs"
             )
 
-    def _check_amplitude(self, signal: np.ndarray, label: str) -> None:
+    def _check_amplitude(self, signal: np.ndarray, label: str, units) -> None:
         largest = float(np.abs(signal - np.median(signal, axis=1, keepdims=True)).max())
         low, high = self.amplitude_range
         if largest == 0:
@@ -341,7 +341,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         if largest < low:
             raise ValueError(
                 f"{label}: an amplitude of {largest:.2g} cannot be in mV (at least {low:g} mV is read). "
-                "If the samples are volts pass units='V'"
+                + ("If the samples are volts pass units='V'" if units == "mV" else f"Is units={units!r} right?")
             )
 
 

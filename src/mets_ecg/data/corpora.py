@@ -32,8 +32,10 @@ def load_corpus(
         FileNotFoundError: the folder is not there.
     """
     if (source is None) == (data is None):
+        given = "neither" if source is None else "both"
         raise ValueError(
-            "say where the recordings are: --source (PTB-XL as published) or --data (a corpus written here)"
+            "say where the recordings are, by --source (PTB-XL as published) or --data (a corpus written here): "
+            f"{given} was given"
         )
     if source is not None:
         return load_ptb_xl(source, sampling_rate=100 if sampling_rate <= 100 else 500, num_proc=num_proc)

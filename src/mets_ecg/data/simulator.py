@@ -9,8 +9,8 @@ than the patient in common.
 
 Source: Gaussian waves after McSharry et al. 2003, doi:10.1109/TBME.2003.808805, summed in time, not
 integrated; three dipole dimensions as in Sameni et al. 2007, doi:10.1155/2007/43407; the matrix is Dower's,
-from Edenbrandt and Pahlm 1988, doi:10.1016/0022-0736(88)90108-9, leads I, II and V1 to V6, rewritten as
-electrode potentials.
+as in Edenbrandt and Pahlm, Journal of Electrocardiology 21(4), 361-367, 1988, leads I, II and V1 to V6,
+rewritten as electrode potentials.
 """
 
 from __future__ import annotations
