@@ -139,7 +139,7 @@ def _real_corpus(arguments: DemoArguments, cache: str) -> tuple[Dataset, Pretrai
 def _measure_held_out(recipe: PretrainArguments, corpus: Dataset) -> dict:
     """Score the finding that training never met against all others, on the test folds."""
     model, processor = AutoModel.from_pretrained(recipe.output), AutoProcessor.from_pretrained(recipe.output)
-    rows = prepare(select_folds(corpus, parse_folds(recipe.test_folds)), processor.feature_extractor)
+    rows = select_folds(prepare(corpus, processor.feature_extractor), parse_folds(recipe.test_folds))
     task = simulated_task()
     truth = read_truth(rows, task)
     embeds = embed_pooled(model, encode_ecgs(model, PreparedRows(rows.select(truth.rows))))

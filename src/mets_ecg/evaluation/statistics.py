@@ -143,7 +143,7 @@ def bootstrap_auroc(
         per_class=per_class,
         per_class_low=low,
         per_class_high=high,
-        macro=float(_mean_of_known(per_class[:, None])[0]),
+        macro=macro_average(per_class),
         macro_low=float(macro_low[0]),
         macro_high=float(macro_high[0]),
         num_positives=labels.sum(axis=0),
@@ -186,6 +186,11 @@ def single_label_metrics(targets: np.ndarray, predictions: np.ndarray, num_class
         per_class_f1=per_class_f1,
         num_records=len(targets),
     )
+
+
+def macro_average(per_class: np.ndarray) -> float:
+    """Return the mean of figures `(classes,)` over the classes that have one; NaN if none has."""
+    return float(_mean_of_known(per_class[:, None])[0])
 
 
 def plain_values(value):

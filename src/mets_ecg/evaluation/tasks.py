@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..data.simulator_reports import FINDINGS, PHRASES
-from ..processing_ecg import METS_TEMPLATE
+from ..processing_ecg import METS_TEMPLATE, check_template
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ class Task:
     source: str
 
     def __post_init__(self) -> None:
-        if self.template.count("{}") != 1:
-            raise ValueError(f"template {self.template!r} of task {self.name!r}: expected exactly one {{}}")
+        check_template(self.template, f"template of task {self.name!r}")
         if not self.classes:
             raise ValueError(f"task {self.name!r} has no classes: expected at least one")
 

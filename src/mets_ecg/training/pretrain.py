@@ -15,7 +15,7 @@ from ..data.corpora import check_patients_apart, load_corpus, parse_folds, selec
 from ..data.prepare import PreparedRows, prepare
 from ..data.reports import clean_report, is_trainable
 from ..data.text_embeddings import encode_distinct
-from ..evaluation.statistics import auroc
+from ..evaluation.statistics import auroc, macro_average
 from ..evaluation.table import zero_shot_table
 from ..evaluation.tasks import Task, get_task
 from ..evaluation.zero_shot import embed_pooled, encode_ecgs, read_truth, score_prompts
@@ -66,13 +66,13 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
     model.to(accelerator.device)
     folds, counts = _prepare_folds(arguments, processor, corpus, task)
 
-    trainable, counts["without_report"] = _with_report(folds.train)
-    counts["train"] = len(trainable)
+    trainable, reports = _with_report(folds.train)
+    counts |= {"train": len(trainable), "without_report": len(folds.train) - len(trainable)}
     if counts["without_report"]:
         print(
             f"left out of training: {counts['without_report']} records whose report is empty or only requests a trace"
         )
-    text_pooled, text_index = encode_distinct(model, processor, _reports(trainable, processor))
+    text_pooled, text_index = encode_distinct(model, processor, [processor.format_report(report) for report in reports])
     counts["distinct_reports"] = len(text_pooled)
     if model.config.text_centering:
         # Over records, not over distinct texts: the common wording is what must go.
@@ -176,16 +176,13 @@ def _prepare_folds(arguments, processor, corpus: Dataset | None, task: Task) -> 
     return Folds(**parts), {part: len(rows) if rows else 0 for part, rows in parts.items()}
 
 
-def _with_report(rows: Dataset) -> tuple[Dataset, int]:
-    """Return the rows whose report says something, and how many say nothing."""
-    kept = [i for i, report in enumerate(rows["report"]) if is_trainable(clean_report(report or ""))]
+def _with_report(rows: Dataset) -> tuple[Dataset, list[str]]:
+    """Return the rows whose report says something, and their cleaned reports."""
+    cleaned = [clean_report(report or "") for report in rows["report"]]
+    kept = [i for i, report in enumerate(cleaned) if is_trainable(report)]
     if not kept:
         raise ValueError(f"none of {len(rows)} records has a report to learn from")
-    return rows.select(kept), len(rows) - len(kept)
-
-
-def _reports(rows: Dataset, processor: ECGProcessor) -> list[str]:
-    return [processor.format_report(clean_report(report)) for report in rows["report"]]
+    return rows.select(kept), [cleaned[i] for i in kept]
 
 
 class _Validation:
@@ -193,10 +190,12 @@ class _Validation:
 
     def __init__(self, model: ECGTextModel, processor, rows: Dataset, task: Task, arguments: PretrainArguments):
         self.model, self.processor, self.task = model, processor, task
-        readable, _ = _with_report(rows)
+        readable, reports = _with_report(rows)
         if len(readable) < 2:
             raise ValueError("a contrastive loss needs at least 2 validation records: name other --validation-folds")
-        text_pooled, text_index = encode_distinct(model, processor, _reports(readable, processor))
+        text_pooled, text_index = encode_distinct(
+            model, processor, [processor.format_report(report) for report in reports]
+        )
         self.rows = PreparedRows(readable)
         self.objective = ContrastiveObjective(text_pooled, text_index, equal_texts=model.config.equal_texts)
         self.batch_size = min(arguments.batch_size, len(readable))
@@ -216,8 +215,7 @@ class _Validation:
         if self.truth is not None:
             embeds = embed_pooled(self.model, encode_ecgs(self.model, self.labelled))
             scores = score_prompts(self.model, self.processor, embeds, self.task.phrase_prompts())
-            per_class = auroc(self.truth.labels, scores)
-            measured["zero_shot_macro_auroc"] = float(per_class[per_class == per_class].mean())
+            measured["zero_shot_macro_auroc"] = macro_average(auroc(self.truth.labels, scores))
         return measured
 
 
