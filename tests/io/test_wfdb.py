@@ -103,7 +103,7 @@ def test_a_truncated_signal_file_is_refused_by_name(tmp_path, kept_bytes):
 
 
 def test_a_header_that_breaks_the_format_is_refused_by_name(tmp_path):
-    path = write_record(tmp_path, ["hand.mat 1 100 2", "hand.dat 16 1000/mV 16 0 0 0 0 I"], [[1], [2]])
+    path = write_record(tmp_path, ["hand one 100 2", "hand.dat 16 1000/mV 16 0 0 0 0 I"], [[1], [2]])
     with pytest.raises(ValueError, match="WFDB record 'hand' cannot be read .*breaks the WFDB format"):
         read_wfdb(path)
 

@@ -1,6 +1,6 @@
-"""Readers: one file format a module, each from a path to an `ECGRecord`. They know no other part of the package."""
+"""Readers: one file format a module, each from a path to a record. They know no other part of the package."""
 
-from .record import ECGRecord
-from .wfdb import read_wfdb
+from .record import INVALID_SAMPLE, DigitalRecord, ECGRecord
+from .wfdb import read_wfdb, read_wfdb_digital
 
-__all__ = ["ECGRecord", "read_wfdb"]
+__all__ = ["INVALID_SAMPLE", "DigitalRecord", "ECGRecord", "read_wfdb", "read_wfdb_digital"]

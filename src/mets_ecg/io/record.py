@@ -1,10 +1,14 @@
-"""`ECGRecord`: one recording in memory, as every reader in this folder returns it."""
+"""`ECGRecord` and `DigitalRecord`: one recording in memory, as the readers in this folder return it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+# What marks a sample that was not recorded in `DigitalRecord.signal`: WFDB's own marker in format 16. It is also that
+# of `mets_ecg.signals`, which this folder must not know; a test holds the two together.
+INVALID_SAMPLE = -32768
 
 
 @dataclass(frozen=True)
@@ -24,3 +28,30 @@ class ECGRecord:
     lead_names: tuple[str, ...]
     units: str | tuple[str, ...] = "mV"
     record_id: str | None = None
+
+
+@dataclass(frozen=True)
+class DigitalRecord:
+    """One recording in the integers of its converter, from which a corpus is built without loss.
+
+    Millivolts are `(signal - baseline) / gain`, lead by lead.
+
+    Attributes:
+        signal: `(leads, samples)` int16; `INVALID_SAMPLE` where no sample was recorded.
+        gain: `(leads,)` float64, above 0: units of the converter per mV, whatever unit the file is in.
+        baseline: `(leads,)` int32: the converter's value at 0 mV.
+        sampling_rate: samples a second, Hz.
+        lead_names: one name a row, as in the file but without blanks around it; no two are alike.
+        record_id: the record's name in its header, without a stray `.mat`.
+        comments: the header's comment lines, without `#` and blanks around them.
+        units: one a row, as the header spells it (`gain` is already per mV).
+    """
+
+    signal: np.ndarray
+    gain: np.ndarray
+    baseline: np.ndarray
+    sampling_rate: float
+    lead_names: tuple[str, ...]
+    record_id: str
+    comments: tuple[str, ...]
+    units: tuple[str, ...]
