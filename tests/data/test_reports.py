@@ -62,7 +62,9 @@ def test_the_device_s_note_is_cut_at_the_end_and_in_the_middle():
     assert clean_report("normales ekg unbesta\u0308tigter bericht") == "normales ekg"  # decomposed umlaut
 
 
-@pytest.mark.parametrize("rest", ["4.46", "4.46      ", "4.46      u", "4.46   unbestÄtig", "4.46   unbestÄtigter ber"])
+@pytest.mark.parametrize(
+    "rest", ["4.4", "4.46", "4.46      ", "4.46      u", "4.46   unbestÄtig", "4.46   unbestÄtigter ber"]
+)
 def test_a_note_that_was_cut_short_is_cut(rest):
     assert clean_report(f"linksbelastung {rest}") == "linksbelastung"
 
