@@ -26,6 +26,27 @@ COMMANDS = {
         "write a corpus of simulated recordings with reports",
         "mets-ecg simulate --num-records 2000 --output simulated",
     ),
+    "build": (
+        "mets_ecg.data.build",
+        "BuildArguments",
+        "run_build",
+        "make a corpus of a publisher's files: Parquet shards and a data-set card",
+        "mets-ecg build ptb-xl --source ptb-xl-1.0.3 --output corpora/ptb-xl",
+    ),
+    "reports": (
+        "mets_ecg.data.reports_coverage",
+        "ReportsArguments",
+        "run_reports",
+        "print how much of a file of reports the English glossary covers",
+        "mets-ecg reports --file ptbxl_database.csv --folds 1-8",
+    ),
+    "prepare": (
+        "mets_ecg.data.prepare",
+        "PrepareArguments",
+        "run_prepare",
+        "apply a model's processing to a corpus once, and write what the model reads",
+        "mets-ecg prepare corpora/ptb-xl --model mets-small --output prepared/ptb-xl",
+    ),
     "pretrain": (
         "mets_ecg.training.pretrain",
         "PretrainArguments",
@@ -39,6 +60,13 @@ COMMANDS = {
         "run_evaluate",
         "print a zero-shot table with intervals, beside a random encoder and a linear probe",
         "mets-ecg evaluate --model mets-small --task ptbxl-super --source ptb-xl --test-folds 9",
+    ),
+    "push": (
+        "mets_ecg.hub.push",
+        "PushArguments",
+        "run_push",
+        "push a corpus to the Hub",
+        "mets-ecg push corpora/ptb-xl --repo-id org/ptb-xl",
     ),
 }
 

@@ -44,6 +44,20 @@ def test_defaults_are_the_dataclasses():
     assert parse_arguments(PretrainArguments, ["--output", "o"]) == PretrainArguments(output="o")
 
 
+@dataclass
+class Baking(Cooking):
+    """Bake a dish."""
+
+    POSITIONAL = "dish"
+
+
+def test_the_first_word_may_stand_for_a_flag():
+    for flags in (["pie", "--num-guests", "2"], ["--num-guests", "2", "--dish", "pie"]):
+        assert parse_arguments(Baking, flags) == Baking(dish="pie", num_guests=2)
+    with pytest.raises(SystemExit):
+        parse_arguments(Cooking, ["pie"])
+
+
 def test_flags_are_read_with_hyphens_and_types():
     arguments = parse_arguments(
         Cooking,

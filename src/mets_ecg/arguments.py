@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import inspect
 import json
+import sys
 import types
 import typing
 from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter
@@ -31,7 +32,8 @@ def parse_arguments(arguments_type: type, argv: list[str] | None = None, *, prog
     """Return the dataclass filled from flags and, if `--config` names one, from a recipe.
 
     Args:
-        arguments_type: a dataclass; each field is a flag. A field of type `dict` takes JSON.
+        arguments_type: a dataclass; each field is a flag. A field of type `dict` takes JSON. Its class attribute
+            `POSITIONAL` may name the field that the first word is, where that is no flag.
         argv: the flags; default those of the process.
         prog: name of the program in its help.
         example: shown at the end of the help.
@@ -54,6 +56,10 @@ def parse_arguments(arguments_type: type, argv: list[str] | None = None, *, prog
         parents=[recipe_parser],
         formatter_class=_HelpFormatter,
     )
+    argv = list(sys.argv[1:] if argv is None else argv)
+    positional = getattr(arguments_type, "POSITIONAL", None)
+    if positional and argv and not argv[0].startswith("-"):
+        argv.insert(0, f"--{positional}")
     hints = typing.get_type_hints(arguments_type)
     for action in parser._actions:
         action.option_strings.sort(key=lambda flag: "_" in flag)  # the spelling with hyphens is shown first

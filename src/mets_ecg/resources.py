@@ -1,7 +1,7 @@
-"""Files that commands need from outside the package's code: recipes and two recordings.
+"""Files that commands need from outside the package's code: recipes, card templates and two recordings.
 
-In a wheel they are inside the package, in a checkout they are where they are edited: `examples/configs` and the tests'
-fixtures.
+In a wheel they are inside the package, in a checkout they are where they are edited: `examples/configs`, `hub_cards`
+and the tests' fixtures.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ _CHECKOUT = _PACKAGE.parents[1]
 
 # Place in a wheel -> place in a checkout, for each kind; pyproject.toml maps the same.
 _PLACES = {
+    "cards": (_PACKAGE / "resources" / "cards", _CHECKOUT / "hub_cards"),
     "configs": (_PACKAGE / "resources" / "configs", _CHECKOUT / "examples" / "configs"),
     "records": (
         _PACKAGE / "resources" / "records",
@@ -22,7 +23,7 @@ _PLACES = {
 
 
 def resource(kind: str, name: str) -> Path:
-    """Return the path of a file: kind `"configs"` or `"records"`.
+    """Return the path of a file: kind `"cards"`, `"configs"` or `"records"`.
 
     Raises:
         FileNotFoundError: it is neither in the installed package nor in a checkout.

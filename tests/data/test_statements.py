@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from mets_ecg.data.statements import STATEMENTS, SUPERCLASSES, superclasses
+from mets_ecg.data.statements import (
+    DIAGNOSTIC_STATEMENTS,
+    FORM_STATEMENTS,
+    RHYTHM_STATEMENTS,
+    STATEMENTS,
+    SUBCLASSES,
+    SUPERCLASSES,
+    TASK_CLASSES,
+    superclasses,
+    task_labels,
+)
 
 
 def test_the_table_has_the_published_numbers_of_statements():
@@ -60,3 +70,43 @@ def test_an_unknown_code_is_an_error_with_the_nearest_one():
 def test_a_string_of_codes_is_an_error():
     with pytest.raises(TypeError, match=r"write \['SR'\]"):
         superclasses("SR")
+
+
+def test_classes_of_the_tasks_have_the_published_numbers():
+    assert {task: len(names) for task, names in TASK_CLASSES.items()} == {
+        "super": 5,
+        "sub": 23,
+        "form": 19,
+        "rhythm": 12,
+        "diagnostic": 44,
+        "all": 71,
+    }
+    for task, names in TASK_CLASSES.items():
+        assert len(set(names)) == len(names), task
+    assert SUBCLASSES[:3] == ("STTC", "NST_", "NORM")
+    assert RHYTHM_STATEMENTS[0] == "SR" and FORM_STATEMENTS[:2] == ("NDT", "NST_")
+    assert set(FORM_STATEMENTS) & set(DIAGNOSTIC_STATEMENTS) == {"NDT", "NST_", "DIG", "LNGQT"}
+    assert not set(RHYTHM_STATEMENTS) & {*FORM_STATEMENTS, *DIAGNOSTIC_STATEMENTS}
+
+
+def test_labels_of_all_tasks_by_hand():
+    assert task_labels({"SR": 0.0, "ASMI": 50.0, "INJAS": 15.0, "NST_": 0.0}) == {
+        "super": ["MI", "STTC"],
+        "sub": ["NST_", "AMI"],  # two statements, one subclass
+        "form": ["NST_"],
+        "rhythm": ["SR"],
+        "diagnostic": ["NST_", "ASMI", "INJAS"],
+        "all": ["NST_", "ASMI", "INJAS", "SR"],
+    }
+    assert task_labels([]) == {task: [] for task in TASK_CLASSES}
+    # Subclass "STTC" is not the superclass of that name, nor "NORM" the statement.
+    assert task_labels(["NDT"])["sub"] == ["STTC"] and task_labels(["ISC_"])["sub"] == ["ISC_"]
+
+
+def test_every_statement_gets_its_classes_alone():
+    for code, row in STATEMENTS.items():
+        labels = task_labels([code])
+        assert labels["all"] == [code]
+        assert labels["super"] == ([row.superclass] if row.superclass else [])
+        assert labels["sub"] == ([row.subclass] if row.subclass else [])
+        assert (bool(labels["form"]), bool(labels["rhythm"])) == (row.form, row.rhythm)

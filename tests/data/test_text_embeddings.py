@@ -1,19 +1,54 @@
+import pytest
 import torch
+from datasets import Dataset
 
-from mets_ecg.data.text_embeddings import encode_distinct
+from mets_ecg.data.text_embeddings import RecordTexts, encode_texts, read_texts
 
 
 def test_each_distinct_text_is_encoded_once_and_found_for_every_record(tiny_model, tiny_processor, monkeypatch):
-    texts = ["sinus rhythm", "left bundle branch block and sinus rhythm", "sinus rhythm", "af", "af"]
+    texts = [("sinus rhythm", "lbbb"), ("left bundle branch block and sinus rhythm",), ("lbbb", "sinus rhythm", "af")]
     encoded = []
     encode = tiny_model.encode_text
     monkeypatch.setattr(
         tiny_model, "encode_text", lambda ids, mask: (encoded.append(len(ids)), encode(ids, mask))[1], raising=True
     )
 
-    pooled, index = encode_distinct(tiny_model, tiny_processor, texts, batch_size=2, progress=False)
+    found = encode_texts(tiny_model, tiny_processor, texts, batch_size=2, progress=False)
 
-    assert sum(encoded) == 3 == len(pooled)
-    for text, row in zip(texts, pooled[index], strict=True):
-        inputs = tiny_processor(text=text, return_tensors="pt")
-        assert torch.allclose(row, encode(inputs["input_ids"], inputs["attention_mask"])[0], atol=1e-6)
+    assert sum(encoded) == 4 == len(found.pooled)
+    assert (found.held >= 0).sum(dim=1).tolist() == [2, 1, 3]
+    for own, held in zip(texts, found.held, strict=True):
+        for text, row in zip(own, held, strict=False):
+            inputs = tiny_processor(text=tiny_processor.format_report(text), return_tensors="pt")
+            expected = encode(inputs["input_ids"], inputs["attention_mask"])[0]
+            assert torch.allclose(found.pooled[row], expected, atol=1e-6)
+
+
+def test_the_mean_of_a_record_is_over_its_own_texts():
+    texts = RecordTexts(torch.tensor([[1.0, 0.0], [3.0, 2.0], [5.0, 6.0]]), torch.tensor([[0, 2], [1, -1]]))
+    assert texts.mean_of_records().tolist() == [[3.0, 3.0], [3.0, 2.0]]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return Dataset.from_dict(
+        {
+            "report": ["sinusrhythmus. Edit: NORM 100", "trace only requested.", None],
+            "report_en": ["sinus rhythm.", "", None],
+            "findings": [["sinus rhythm"], [], None],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "text"), [("report", "sinusrhythmus."), ("report_en", "sinus rhythm."), ("findings", "sinus rhythm")]
+)
+def test_a_record_has_the_texts_of_the_column_or_none(rows, column, text):
+    assert read_texts(rows, column) == [(text,), (), ()]
+
+
+def test_a_column_that_says_nothing_is_named(rows):
+    with pytest.raises(ValueError, match="none of 1 records has a text in 'findings'"):
+        read_texts(rows.select([1]), "findings")
+    with pytest.raises(ValueError, match="no text column 'report_en': the corpus has report, findings"):
+        read_texts(rows.remove_columns("report_en"), "report_en")

@@ -1,64 +1,162 @@
-"""Where a corpus comes from: the publisher's files, or a folder that this package wrote. And which of its folds."""
+"""Where a corpus comes from: the publisher's files, or Parquet, here or on the Hub. And which of its folds."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
+import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import datasets
 import numpy as np
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
+from huggingface_hub.utils import WeakFileLock
 
-from .ptb_xl import load_ptb_xl
+from ..feature_extraction_ecg import ECGFeatureExtractor
+from .build import build_corpus, corpus_key
+from .corpora import CORPORA
+from .corpus_builder import CorpusBuilder
+from .prepare import prepare
+from .prepared_rows import MemoryMappedRows, PreparedRows, open_stream
+from .saved_corpus import SavedCorpus
+
+_logger = logging.getLogger(__name__)
 
 
 def load_corpus(
     *,
-    source: str | None = None,
-    data: str | None = None,
+    source: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
     sampling_rate: float,
     num_proc: int | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Dataset:
     """Return all rows of a corpus; `select_folds` takes a part, so that one copy on disk serves every choice of folds.
 
     Args:
-        source: folder of PTB-XL as PhysioNet publishes it.
-        data: folder of a corpus as `datasets.Dataset.save_to_disk` wrote it, for example by `mets-ecg simulate`.
+        source: folder of PTB-XL as PhysioNet publishes it. It is built once, in the cache of `datasets`, and anew
+            when a file changes.
+        data: a corpus as `mets-ecg build` or `mets-ecg simulate` wrote it, or its id on the Hub.
         sampling_rate: Hz that the model wants: decides which of PTB-XL's two rates is read.
         num_proc: processes.
+        cache_dir: in place of the cache of `datasets`.
 
     Raises:
         ValueError: not exactly one of `source` and `data` is given.
         FileNotFoundError: the folder is not there.
     """
+    _check_one_place(source, data)
+    if data is not None:
+        return SavedCorpus(data, sampling_rate=sampling_rate).dataset()
+    builder = CORPORA["ptb-xl"](source, "100hz" if sampling_rate <= 100 else "500hz")
+    return SavedCorpus(_build_cached(builder, cache_dir=cache_dir, num_proc=num_proc)).dataset()
+
+
+def _check_one_place(source, data) -> None:
     if (source is None) == (data is None):
-        given = "neither" if source is None else "both"
+        given = "neither was" if source is None else "both were"
         raise ValueError(
-            "say where the recordings are, by --source (PTB-XL as published) or --data (a corpus written here): "
-            f"{given} was given"
+            "say where the recordings are, by --source (PTB-XL as published) or --data (a corpus written here, or its "
+            f"id on the Hub): {given} given"
         )
-    if source is not None:
-        return load_ptb_xl(source, sampling_rate=100 if sampling_rate <= 100 else 500, num_proc=num_proc)
-    if not Path(data).is_dir():
-        raise FileNotFoundError(f"there is no corpus folder {data!r}: `mets-ecg simulate` writes one")
-    return load_from_disk(data)
 
 
-def select_folds(corpus: Dataset, folds: Iterable[int]) -> Dataset:
+def _build_cached(builder: CorpusBuilder, *, cache_dir, num_proc: int | None) -> Path:
+    there, missing = builder.find()
+    if missing:
+        names = ", ".join(recording.record_id for recording in missing[:5]) + (", ..." if len(missing) > 5 else "")
+        _logger.warning(
+            f"{builder.name}: {len(missing)} of {len(there) + len(missing)} recordings of config {builder.config} are "
+            f"listed but not in {builder.source}, and are left out: {names}"
+        )
+    # Sizes are in the key; a file that was mended in place has another time.
+    times = [os.stat(builder.source / name).st_mtime_ns for recording in there for name in recording.files]
+    fingerprint = hashlib.sha256(repr(times).encode()).hexdigest()
+    key = corpus_key(builder, there, {}, fingerprint)
+    cache = Path(cache_dir or datasets.config.HF_DATASETS_CACHE)
+    folder = cache / "mets-ecg" / f"{builder.name}-{builder.config}-{key[:16]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(folder.with_name(f".{folder.name}.lock")):  # of several processes of a launch, the first one builds
+        build_corpus(builder, folder, num_proc=num_proc, fingerprint=fingerprint)
+    return folder
+
+
+def load_prepared_rows(
+    feature_extractor: ECGFeatureExtractor,
+    *,
+    source: str | None = None,
+    data: str | None = None,
+    corpus: Dataset | None = None,
+    streaming: bool = False,
+    num_proc: int | None = None,
+) -> PreparedRows:
+    """Return what training and evaluation read: a corpus as a model's feature extractor prepares it.
+
+    Args:
+        feature_extractor: the model's.
+        source: see `load_corpus`.
+        data: see `load_corpus`; or a folder that `mets-ecg prepare` wrote, with this feature extractor.
+        corpus: rows in place of those that `source` or `data` name.
+        streaming: read prepared rows from `data` shard by shard, and keep nothing on disk.
+        num_proc: processes.
+
+    Raises:
+        ValueError: nothing names the rows, or both `source` and `data` do; `data` was prepared by another feature
+            extractor, or is to be streamed and is not prepared.
+        FileNotFoundError: it is not there.
+    """
+    if corpus is None:
+        _check_one_place(source, data)
+    if corpus is None and data is not None:
+        saved = SavedCorpus(data, sampling_rate=feature_extractor.sampling_rate)
+        if saved.feature_extractor is not None:
+            _check_prepared_by(saved, feature_extractor)
+            if streaming:
+                return open_stream([path for files in saved.files.values() for path in files])
+            return MemoryMappedRows(saved.dataset())
+    if streaming:
+        raise ValueError("only prepared rows are streamed: write them by `mets-ecg prepare`, and name them by --data")
+    if corpus is None:
+        corpus = load_corpus(source=source, data=data, sampling_rate=feature_extractor.sampling_rate, num_proc=num_proc)
+    return MemoryMappedRows(prepare(corpus, feature_extractor, num_proc=num_proc))
+
+
+def _check_prepared_by(saved: SavedCorpus, feature_extractor: ECGFeatureExtractor) -> None:
+    wanted = json.loads(json.dumps(feature_extractor.to_dict()))
+    # A field that is younger than the rows had its default then.
+    there = ECGFeatureExtractor().to_dict() | saved.feature_extractor
+    other = sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
+    if other:
+        name = other[0]
+        raise ValueError(
+            f"{saved.name!r} was prepared by another feature extractor: {name} is {there.get(name)!r} there "
+            f"and {wanted.get(name)!r} in the model's. Prepare the corpus again with this model's, or give the corpus "
+            "itself"
+        )
+
+
+def select_folds(corpus, folds: Iterable[int]):
     """Return the rows of these folds, in their order.
+
+    Args:
+        corpus: a `Dataset` or `PreparedRows`.
+        folds: their numbers.
 
     Raises:
         ValueError: there are none; the message says which folds there are.
     """
-    column = np.asarray(corpus.with_format("numpy")["fold"][:])
+    column = np.array([-1 if fold is None else fold for fold in corpus["fold"]])
     chosen = np.flatnonzero(np.isin(column, list(folds)))
     if not len(chosen):
-        known = ", ".join(map(str, np.unique(column)))
+        known = ", ".join(map(str, np.unique(column[column >= 0]))) or "none"
         raise ValueError(f"no record in folds {', '.join(map(str, folds))}: the corpus has folds {known}")
     return corpus.select(chosen)
 
 
-def check_patients_apart(parts: Mapping[str, Dataset | None]) -> None:
+def check_patients_apart(parts: Mapping[str, object]) -> None:
     """Check that no patient has records in two parts of a corpus.
 
     Raises:

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pyarrow as pa
 from datasets import ClassLabel, Features, List, Value
 
+from ..io import DigitalRecord
 from ..signals import INVALID_SAMPLE
 
 
-def corpus_features(label_columns: Mapping[str, Sequence[str]]) -> Features:
+def corpus_features(
+    label_columns: Mapping[str, Sequence[str]], extra_columns: Mapping[str, object] | None = None
+) -> Features:
     """Return the features of a corpus row.
 
     Args:
         label_columns: class names by column, for example `{"labels_super": ["CD", "HYP", ...]}`.
+        extra_columns: feature types of columns that only this corpus has.
     """
     return Features(
         {
@@ -34,6 +41,8 @@ def corpus_features(label_columns: Mapping[str, Sequence[str]]) -> Features:
             "sampling_rate": Value("float32"),
             "lead_names": List(Value("string")),
             "report": Value("string"),
+            "report_en": Value("string"),
+            "findings": List(Value("string")),
             "statements": List({"code": Value("string"), "likelihood": Value("float32")}),
             **{column: List(ClassLabel(names=list(names))) for column, names in label_columns.items()},
             "age": Value("float32"),
@@ -41,7 +50,8 @@ def corpus_features(label_columns: Mapping[str, Sequence[str]]) -> Features:
             "sex": Value("string"),
             "device": Value("string"),
             "fold": Value("int32"),
-            "start_time": Value("timestamp[s]"),
+            "start_time": Value("timestamp[ms]"),
+            **(extra_columns or {}),
         }
     )
 
@@ -57,6 +67,41 @@ def code_digest(*modules: ModuleType) -> str:
         with open(module.__file__, "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()
+
+
+@cache
+def source_digest() -> str:
+    """Return a digest of all code and tables that make corpus rows: `data`, `io`, `leads.py` and `signals.py`."""
+    package = Path(__file__).parents[1]
+    inside = (path for folder in ("data", "io") for path in (package / folder).rglob("*"))
+    files = sorted(path for path in inside if path.suffix in (".py", ".tsv", ".txt"))
+    files += [package / "leads.py", package / "signals.py"]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def signal_columns(record: DigitalRecord) -> dict:
+    """Return the signal columns of a recording in its file's own integers."""
+    return {
+        "signal": record.signal,
+        "gain": record.gain,
+        "baseline": record.baseline,
+        "num_samples": record.signal.shape[1],
+        "sampling_rate": record.sampling_rate,
+        "lead_names": list(record.lead_names),
+    }
+
+
+def table_rows(table: pa.Table) -> list[dict]:
+    """Return an Arrow table's rows, `signal` as an array `(leads, samples)` and not as lists of lists."""
+    rows = table.drop_columns(["signal"]).to_pylist()
+    signals = table.column("signal")
+    for i, row in enumerate(rows):
+        leads = signals[i].values
+        row["signal"] = leads.flatten().to_numpy().reshape(len(leads), -1)
+    return rows
 
 
 def encode_signal(signal_mv: np.ndarray, gain: float = 1000.0) -> dict:

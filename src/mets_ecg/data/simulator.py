@@ -278,13 +278,16 @@ def simulate_row(
     allowed = [name for name in FINDINGS if fold > 8 or name not in held_out]
     findings = _draw_findings(rng, allowed)
     signal_mv = simulate_ecg(findings, rng=rng, duration=duration, sampling_rate=sampling_rate)
+    report, parts = describe(findings, rng=rng)
     return {
         "record_id": f"sim-{index:06d}",
         "patient_id": f"sim-p{2 * pair if shared else index:06d}",
         **encode_signal(signal_mv),
         "sampling_rate": sampling_rate,
         "lead_names": list(STANDARD_LEADS),
-        "report": describe(findings, rng=rng),
+        "report": report,
+        "report_en": report,
+        "findings": parts,
         "statements": [],
         "labels_findings": [name for name in FINDINGS if name in findings],
         "age": age,

@@ -172,7 +172,7 @@ def check_findings(findings: Iterable[str]) -> tuple[str, ...]:
     return ordered
 
 
-def describe(findings: Iterable[str], *, rng: np.random.Generator) -> str:
+def describe(findings: Iterable[str], *, rng: np.random.Generator) -> tuple[str, list[str]]:
     """Return a report that states these findings and no others, in varied wording.
 
     Args:
@@ -180,7 +180,7 @@ def describe(findings: Iterable[str], *, rng: np.random.Generator) -> str:
         rng: chooses wording, order and punctuation; the text depends on nothing else.
 
     Returns:
-        Lower-case text such as `"sinus tachycardia. lvh with strain pattern. abnormal ecg."`.
+        Lower-case text such as `"sinus tachycardia. lvh with strain pattern. abnormal ecg."`, and its parts.
 
     Raises:
         ValueError: a finding is unknown, or two exclude each other.
@@ -198,4 +198,4 @@ def describe(findings: Iterable[str], *, rng: np.random.Generator) -> str:
     if closing := closings[rng.integers(len(closings))]:
         parts.append(closing)
     joiner = (". ", ". ", "; ", ", ")[rng.integers(4)]
-    return joiner.join(parts) + "."
+    return joiner.join(parts) + ".", parts

@@ -105,15 +105,29 @@ STATEMENTS = {
 }
 # fmt: on
 
+# The classes of each task, in the table's order but for the superclasses.
+SUBCLASSES = tuple(dict.fromkeys(row.subclass for row in STATEMENTS.values() if row.subclass))
+DIAGNOSTIC_STATEMENTS = tuple(code for code, row in STATEMENTS.items() if row.superclass)
+FORM_STATEMENTS = tuple(code for code, row in STATEMENTS.items() if row.form)
+RHYTHM_STATEMENTS = tuple(code for code, row in STATEMENTS.items() if row.rhythm)
+TASK_CLASSES = {
+    "super": SUPERCLASSES,
+    "sub": SUBCLASSES,
+    "form": FORM_STATEMENTS,
+    "rhythm": RHYTHM_STATEMENTS,
+    "diagnostic": DIAGNOSTIC_STATEMENTS,
+    "all": tuple(STATEMENTS),
+}
 
-def superclasses(codes: Iterable[str]) -> list[str]:
-    """Return the diagnostic superclasses of a recording's statement codes, in the order of `SUPERCLASSES`.
+
+def task_labels(codes: Iterable[str]) -> dict[str, list[str]]:
+    """Return the classes of a recording's statement codes by task, each once and in the order of `TASK_CLASSES`.
 
     Args:
         codes: codes as PTB-XL writes them (`"NST_"` with its underscore): the keys of a `scp_codes` cell.
 
     Returns:
-        Each superclass once; none where no statement is a diagnostic one.
+        Class names by the keys of `TASK_CLASSES`; none for a task that no statement belongs to.
 
     Raises:
         ValueError: a code is not one of the 71 statements.
@@ -121,11 +135,17 @@ def superclasses(codes: Iterable[str]) -> list[str]:
     """
     if isinstance(codes, str):
         raise TypeError(f"codes must be a list of statement codes, got the string {codes!r}: write [{codes!r}]")
-    codes = list(codes)
-    for code in codes:
-        if code not in STATEMENTS:
-            near = difflib.get_close_matches(code, STATEMENTS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known codes are {', '.join(STATEMENTS)}"
-            raise ValueError(f"unknown statement {code!r}: PTB-XL has {len(STATEMENTS)} SCP codes; {hint}")
-    found = {STATEMENTS[code].superclass for code in codes}
-    return [superclass for superclass in SUPERCLASSES if superclass in found]
+    codes = set(codes)
+    unknown = sorted(str(code) for code in codes - STATEMENTS.keys())
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], STATEMENTS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known codes are {', '.join(STATEMENTS)}"
+        raise ValueError(f"unknown statement {unknown[0]!r}: PTB-XL has {len(STATEMENTS)} SCP codes; {hint}")
+    rows = [STATEMENTS[code] for code in codes]
+    found = {"super": {row.superclass for row in rows}, "sub": {row.subclass for row in rows}}
+    return {task: [name for name in names if name in found.get(task, codes)] for task, names in TASK_CLASSES.items()}
+
+
+def superclasses(codes: Iterable[str]) -> list[str]:
+    """Return the diagnostic superclasses of a recording's statement codes: `task_labels(codes)["super"]`."""
+    return task_labels(codes)["super"]

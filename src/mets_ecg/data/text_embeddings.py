@@ -1,32 +1,96 @@
-"""Frozen text encoded once a distinct string, and looked up in training."""
+"""The texts of records: which column they are read from, and frozen text encoded once a distinct string."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from ..modeling_ecg_text import ECGTextModel
+from .reports import clean_report, is_trainable
+
+TextColumn = Literal["report", "report_en", "findings"]
 
 
-@torch.no_grad()
-def encode_distinct(
-    model: ECGTextModel, processor, texts: Sequence[str], *, batch_size: int = 64, progress: bool = True
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Encode every distinct text once.
+def read_texts(rows, column: TextColumn) -> list[tuple[str, ...]]:
+    """Return what each record has to learn from: its report, or each of its findings; nothing where it says nothing.
+
+    Args:
+        rows: a `Dataset` or `PreparedRows`.
+        column: `"report"`: the original, cleaned of what is no finding; `"report_en"`: in English; `"findings"`: the
+            English report's findings, each a text of its own.
+
+    Raises:
+        ValueError: the rows have no such column, or no row has a text in it.
+    """
+    if column not in get_args(TextColumn) or column not in rows.column_names:
+        known = [name for name in get_args(TextColumn) if name in rows.column_names]
+        raise ValueError(f"there is no text column {column!r}: the corpus has {', '.join(known) or 'none'}")
+    if column == "findings":
+        texts = [tuple(own or ()) for own in rows[column]]
+    elif column == "report_en":
+        texts = [(own,) if own else () for own in rows[column]]
+    else:
+        cleaned = (clean_report(own or "") for own in rows[column])
+        texts = [(own,) if is_trainable(own) else () for own in cleaned]
+    if not any(texts):
+        raise ValueError(f"none of {len(texts)} records has a text in {column!r}: choose another text column")
+    return texts
+
+
+@dataclass(frozen=True)
+class RecordTexts:
+    """The texts of some records, encoded.
+
+    Attributes:
+        pooled: `(distinct, text hidden size)`, each distinct text once, on the CPU.
+        held: `(records, most texts a record has)` rows of `pooled` that are a record's; -1 where it has fewer.
+    """
+
+    pooled: torch.Tensor
+    held: torch.Tensor
+
+    def mean_of_records(self) -> torch.Tensor:
+        """Return each record's mean over its texts, `(records, text hidden size)`."""
+        present = (self.held >= 0).unsqueeze(-1)
+        return (self.pooled[self.held.clamp(min=0)] * present).sum(dim=1) / present.sum(dim=1)
+
+    def draw(self, records: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return one text of each of these records, drawn evenly: `(len(records),)` rows of `pooled`."""
+        held = self.held[records]
+        chosen = (torch.rand(len(records), generator=generator) * (held >= 0).sum(dim=1)).long()
+        return held.gather(1, chosen[:, None])[:, 0]
+
+
+def encode_texts(
+    model: ECGTextModel, processor, texts: Sequence[Sequence[str]], *, batch_size: int = 64, progress: bool = True
+) -> RecordTexts:
+    """Encode the texts of some records, every distinct text once.
 
     Args:
         model: its text encoder is used in evaluation mode.
-        processor: the model's.
-        texts: one a record.
+        processor: the model's; its report template is put round each text.
+        texts: of each record, at least one.
         batch_size: texts in one forward pass.
         progress: show a bar, on a terminal.
-
-    Returns:
-        The pooled text `(distinct, text hidden size)` on the CPU, and for each record the row of its text `(records,)`.
     """
+    counts = np.array([len(own) for own in texts])
+    flat = [processor.format_report(text) for own in texts for text in own]
+    pooled, index = _encode_distinct(model, processor, flat, batch_size=batch_size, progress=progress)
+    held = torch.full((len(texts), int(counts.max())), -1)
+    # The i-th text of a record goes into its i-th column.
+    within = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)
+    held[torch.from_numpy(np.repeat(np.arange(len(texts)), counts)), torch.from_numpy(within)] = index
+    return RecordTexts(pooled, held)
+
+
+@torch.no_grad()
+def _encode_distinct(model, processor, texts: Sequence[str], *, batch_size: int, progress: bool):
+    """Return each distinct text's pooled output, and for each text given its row there."""
     distinct, index = np.unique(np.asarray(texts, dtype=object).astype(str), return_inverse=True)
     # Texts of about the same length share a batch, so that little of it is padding.
     by_length = np.argsort([len(text) for text in distinct], kind="stable")

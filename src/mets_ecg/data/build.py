@@ -1,0 +1,284 @@
+"""The command `mets-ecg build`: a publisher's files to a corpus in Parquet, with its card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ..arguments import argument
+from ..signals import INVALID_SAMPLE
+from .corpora import CORPORA
+from .corpus_builder import CorpusBuilder, Recording, read_table
+from .dataset_card import CONDITIONS, check_output, describe, write_card
+from .download import download
+from .reports_english import render_english, split_findings
+from .rows import source_digest
+from .shards import Shard, parse_part, shard_names, split_evenly, summarize_splits, write_parquet, write_shards
+
+_LARGE_AMPLITUDE_MV = 10.0
+
+
+@dataclass
+class BuildArguments:
+    """Make a corpus of a publisher's files: Parquet shards and a data-set card in one folder."""
+
+    POSITIONAL: ClassVar[str] = "corpus"
+
+    corpus: str = argument(help=f"which: {', '.join(CORPORA)}")
+    output: str = argument(help="folder of the corpus; each config is a folder in it")
+    source: str | None = argument(None, help="the publisher's files, whole or in part")
+    download: str | None = argument(None, help="fetch the publisher's files into this folder first, or go on with it")
+    config_name: str | None = argument(None, help="which version of the corpus, as 500hz of ptb-xl; default its first")
+    strict: bool = argument(False, help="refuse a source that lacks recordings which its tables list")
+    leave_out: list[str] = argument(default_factory=list, help="ids of recordings that shall not be read")
+    reports: str | None = argument(None, help="CSV of your own translations: columns record_id, report_en")
+    shard: str | None = argument(
+        None, help="2/8: the second of eight parts, on any machine; a call without it makes the corpus of the parts"
+    )
+    num_proc: int | None = argument(None, help="processes; default all processors")
+
+
+def run_build(arguments: BuildArguments) -> dict | None:
+    """Build a corpus and print what it holds.
+
+    Returns:
+        What stands in the config's `build.json`; None where only a part was built.
+
+    Raises:
+        ValueError: there is no such corpus or config; or recordings are damaged, and the message names them.
+        FileNotFoundError: the source lacks a table or all recordings; or, under `strict`, any.
+        FileExistsError: the output is there already, from another source, or holds something else.
+        OSError, RuntimeError: the build stopped, as `write_shards` says; the same call goes on.
+    """
+    if arguments.corpus not in CORPORA:
+        raise ValueError(f"there is no corpus {arguments.corpus!r}: there are {', '.join(CORPORA)}")
+    kind = CORPORA[arguments.corpus]
+    if (arguments.source is None) == (arguments.download is None):
+        raise ValueError(f"say where {kind.name}'s files are, by --source, or shall be fetched to, by --download")
+    part = parse_part(arguments.shard)
+    translations = _read_translations(arguments.reports)
+    check_output(arguments.output, kind)
+    if arguments.download is not None:
+        if kind.info.download_url is None:
+            raise ValueError(f"{kind.name} is not to be fetched from here: get it at {kind.info.homepage}")
+        patterns = kind.download_patterns(arguments.config_name or kind.configs[0])
+        fetched = download(kind.info.download_url, arguments.download, patterns=patterns)
+        print(f"fetched {fetched}")
+    builder = kind(arguments.source or arguments.download, arguments.config_name)
+    summary = build_corpus(
+        builder,
+        Path(arguments.output) / builder.config,
+        strict=arguments.strict,
+        leave_out=arguments.leave_out,
+        translations=translations,
+        part=part,
+        num_proc=arguments.num_proc,
+    )
+    if summary is None:
+        print(f"part {arguments.shard} is written; the same command without --shard makes the corpus of all parts")
+        return None
+    write_card(arguments.output, kind)
+    print(describe(summary))
+    print(f"{arguments.output} holds the card and {builder.config}/")
+    return summary
+
+
+def build_corpus(
+    builder: CorpusBuilder,
+    folder: str | os.PathLike[str],
+    *,
+    strict: bool = False,
+    leave_out: Sequence[str] = (),
+    translations: Mapping[str, str] | None = None,
+    part: tuple[int, int] | None = None,
+    num_proc: int | None = None,
+    fingerprint: str = "",
+) -> dict | None:
+    """Write a builder's recordings as a folder of Parquet shards; see `write_shards` for what holds if it is stopped.
+
+    Args:
+        builder: of the corpus, with its source.
+        folder: of this config, to appear.
+        strict: refuse a source that lacks recordings.
+        leave_out: ids of recordings that shall not be read.
+        translations: English reports by record id, in place of the glossary's.
+        part: see `write_shards`.
+        num_proc: processes.
+        fingerprint: goes into the key beside what the rows depend on.
+
+    Returns:
+        The summary, which is also in the folder's `build.json`; None where only a part was written.
+    """
+    listed, missing = builder.find()
+    _check_ids(leave_out, listed + missing, "--leave-out")
+    translations = translations or {}
+    _check_ids(translations, listed + missing, "--reports")
+    left_out = set(leave_out)
+    there = [recording for recording in listed if recording.record_id not in left_out]
+    missing = [recording for recording in missing if recording.record_id not in left_out]
+    if missing and strict:
+        raise FileNotFoundError(
+            f"{builder.name}: {len(missing)} of {len(there) + len(missing)} recordings are not in {builder.source}, "
+            f"for example {missing[0].files[0]}: fetch them, or build without --strict"
+        )
+    if not there:
+        raise ValueError("--leave-out names all recordings that are there: nothing is left to build")
+    plan = []
+    for name, part_of_split in _divide(builder, listed, left_out):
+        texts = {one.record_id: translations[one.record_id] for one in part_of_split if one.record_id in translations}
+        key = corpus_key(builder, part_of_split, texts, fingerprint)
+        plan.append(Shard(name, (part_of_split, texts), len(part_of_split), key))
+    facts = {
+        "corpus": builder.name,
+        "config": builder.config,
+        "version": builder.info.version,
+        "missing": [recording.record_id for recording in missing],
+        "left_out": sorted(left_out),
+        "translated": sum(len(texts) for _, texts in (shard.content for shard in plan)),
+    }
+    return write_shards(
+        folder,
+        plan,
+        partial(_write_shard, builder),
+        key=hashlib.sha256(repr([(shard.name, shard.key) for shard in plan]).encode()).hexdigest(),
+        summarize=partial(_summarize, facts, builder, plan),
+        part=part,
+        num_proc=num_proc,
+        description=f"building {builder.name}",
+    )
+
+
+def _divide(
+    builder: CorpusBuilder, listed: Sequence[Recording], left_out: set[str]
+) -> Iterator[tuple[str, Sequence[Recording]]]:
+    """Yield each shard's name and recordings.
+
+    Whatever is left out, the others stay in their shards: those that were written before need not be again.
+    """
+    for split in builder.splits:
+        own = [recording for recording in listed if recording.split == split]
+        kept = [recording for recording in own if recording.record_id not in left_out]
+        if not kept:
+            continue
+        parts = split_evenly(own, builder.recordings_per_shard)
+        parts = [[one for one in part if one.record_id not in left_out] for part in parts]
+        if not all(parts):
+            parts = split_evenly(kept, builder.recordings_per_shard)
+        yield from zip(shard_names(split, len(parts)), parts, strict=True)
+
+
+def corpus_key(
+    builder: CorpusBuilder, there: Sequence[Recording], translations: Mapping[str, str], fingerprint: str
+) -> str:
+    """Return a digest of what the rows depend on: the tables' content, the files' sizes, the code."""
+    settings = f"{source_digest()} {fingerprint} {builder.config} {sorted(translations.items())}"
+    digest = hashlib.sha256(settings.encode())
+    for recording in there:
+        sizes = [os.stat(builder.source / name).st_size for name in recording.files]
+        digest.update(repr((recording.record_id, recording.split, sizes, recording.fields)).encode())
+    return digest.hexdigest()
+
+
+def _write_shard(builder: CorpusBuilder, content: tuple[Sequence[Recording], Mapping[str, str]], path: Path) -> dict:
+    """Write one shard; return what its rows show. Damaged recordings are gathered, so that all are named at once."""
+    recordings, translations = content
+    summary = {"conditions": {name: [] for name in CONDITIONS}, "damaged": []}
+
+    def complete() -> Iterator[dict]:
+        for recording in recordings:
+            try:
+                own = list(builder.read(recording))
+                found = []
+                for row in own:
+                    _complete(row, translations)
+                    found += [(name, row["record_id"]) for name in _conditions(row)]
+            except Exception as error:  # damage that no reader thought of is to be named like any other
+                known = isinstance(error, (ValueError, OSError))
+                reason = " ".join(f"{'' if known else f'{type(error).__name__}: '}{error}".split())
+                summary["damaged"].append([recording.record_id, reason])
+                continue
+            for name, record_id in found:
+                summary["conditions"][name].append(record_id)
+            yield from own
+
+    summary["num_rows"] = write_parquet(complete(), path, builder.features)
+    return summary
+
+
+def _complete(row: dict, translations: Mapping[str, str]) -> None:
+    """Add English text and findings to a row that has a report."""
+    translated = translations.get(row["record_id"])
+    if translated is not None:
+        row["report_en"] = translated
+        row["findings"] = list(split_findings(translated))
+    elif row.get("report") is not None and "report_en" not in row:
+        english = render_english(row["report"])
+        row["report_en"] = english.text
+        row["findings"] = list(english.findings)
+
+
+def _conditions(row: Mapping) -> Iterator[str]:
+    signal = row["signal"]
+    lowest, highest = signal.min(axis=1).astype(np.int32), signal.max(axis=1).astype(np.int32)
+    recorded = highest != INVALID_SAMPLE  # the marker is the lowest of all numbers
+    for i in np.flatnonzero(recorded & (lowest == INVALID_SAMPLE)):
+        lowest[i] = signal[i][signal[i] != INVALID_SAMPLE].min()
+    if (lowest == highest).any():
+        yield "flat_lead"
+    limit = _LARGE_AMPLITUDE_MV * np.asarray(row["gain"])
+    peak = np.maximum(np.abs(highest - row["baseline"]), np.abs(lowest - row["baseline"]))
+    if (peak > limit)[recorded].any():
+        yield "large_amplitude"
+    if row.get("report") is not None:
+        if not row["report"].strip():
+            yield "empty_report"
+        elif not row["findings"]:
+            yield "no_finding"
+
+
+def _summarize(facts: dict, builder: CorpusBuilder, plan: Sequence[Shard], summaries: list[dict]) -> dict:
+    splits = {name: own for name, own in summarize_splits(plan, summaries)["splits"].items() if own["num_rows"]}
+    if not splits:
+        raise ValueError(f"{builder.name}: no recording in {builder.source} gives a row of config {builder.config}")
+    return {
+        **facts,
+        "splits": splits,
+        "empty_splits": [name for name in builder.splits if name not in splits],
+        "conditions": {
+            name: [record for own in summaries for record in own["conditions"][name]] for name in CONDITIONS
+        },
+        "features": builder.features.to_dict(),
+    }
+
+
+def _read_translations(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    table = read_table(path, ("record_id", "report_en"))
+    short = [number for number, line in enumerate(table, start=1) if line["report_en"] is None]
+    if short:
+        raise ValueError(f"{path}: row {short[0]} has no report_en: give each record one")
+    translations = {line["record_id"]: line["report_en"] for line in table}
+    if len(translations) < len(table):
+        twice = Counter(line["record_id"] for line in table).most_common(1)[0][0]
+        raise ValueError(f"{path} gives record {twice!r} more than once: give each record one report_en")
+    return translations
+
+
+def _check_ids(ids, recordings: Sequence[Recording], flag: str) -> None:
+    known = {recording.record_id for recording in recordings}
+    unknown = [name for name in ids if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{flag}: {len(unknown)} record ids are not in the source, for example {unknown[0]!r}; ids look like "
+            f"{json.dumps(sorted(known)[:3])}"
+        )

@@ -1,0 +1,270 @@
+"""The training set of the PhysioNet/Computing in Cardiology Challenge 2021, in PhysioNet's layout.
+
+Source: Reyna et al., "Will Two Do? Varying Dimensions in Electrocardiography: The PhysioNet/Computing in Cardiology
+Challenge 2021", 1.0.3, PhysioNet, DOI 10.13026/34va-7q14, licence CC BY 4.0. 88,253 recordings of eight databases, each
+a `.hea` beside a `.mat` (or, as WFDB has it, a `.dat`), in `training/<database>/g1/`, `g2/` and so on. A flat
+`training/<database>/` is read as well, as is a source that is `training` or one database's folder.
+
+What to know. Integers are microvolts in all databases, 1000 per mV, but headers of the Challenge of 2020, which are
+still about, state other gains for the same integers; these are read as 1000 per mV (`true_gain`):
+
+- PTB-XL 200: HR00599 and HR20715 are 5.00 times PTB-XL's own recordings at 200 per mV.
+- Georgia 4880: integers are whole multiples of the recorder's unit, 4.88 uV, cut off; E00001 has 4880 in one release
+  and 1000 in another.
+- St Petersburg 240,000 to 1,041,000 and PTB 2,000,000, a thousand times the gain of the original files: I0001 begins
+  with 3794 in lead I where INCART's I01 has 1161 units of 306 per mV, which is 3.794 mV; S0001 is PTB's `s0010_re` to
+  0.5 uV at 1000 per mV.
+
+At 1000 per mV, 16 bits end at 32.768 mV: lower samples sit at WFDB's marker of "not recorded" and are read as that. The
+time in record lines is that of the conversion, no `start_time`. Ages are NaN, -1 and, as in PTB-XL, 300 for over 89.
+Georgia has record lines `E00015.mat 12 500 5000`, units are `mV` or `mv`, comments `#Dx:` or `# Dx:`, `Dx` may hold a
+code twice. Ningbo's S23074.hea names JS23074.mat. Copies whose `Dx` is empty are about, as every team's test folder had
+them: there the labels are unknown, not absent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ...io import DigitalRecord, read_wfdb_digital
+from ...leads import canonical_leads
+from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
+from ..rows import signal_columns
+from ..snomed import SCORED_2021, scored_classes
+
+# Splits, by the folder of each database in PhysioNet's layout.
+DATABASES = {
+    "cpsc_2018": "cpsc_2018",
+    "cpsc_2018_extra": "cpsc_2018_extra",
+    "st_petersburg_incart": "st_petersburg_incart",
+    "ptb": "ptb",
+    "ptb-xl": "ptb_xl",
+    "georgia": "georgia",
+    "chapman_shaoxing": "chapman_shaoxing",
+    "ningbo": "ningbo",
+}
+
+_MICROVOLTS = 1000.0
+# Gains that early headers state for integers that are microvolts; see above.
+_MISSTATED_GAINS = {"ptb_xl": 200.0, "georgia": 4880.0}
+_IMPOSSIBLE_GAIN = 100_000.0  # 16 bits would span less than 0.7 mV: that of St Petersburg and PTB
+
+_SEX = {"male": "male", "m": "male", "female": "female", "f": "female"}
+_UNKNOWN = ("", "nan", "unknown")
+
+
+class CinC(CorpusBuilder):
+    """CinC 2021: one row a recording, database by database, in the order of names."""
+
+    name = "cinc"
+    splits = tuple(DATABASES.values())
+    info = CorpusInfo(
+        title="PhysioNet/Computing in Cardiology Challenge 2021, training set",
+        description="""\
+88,253 12-lead ECGs of eight databases from China, Germany, Russia and the USA, with SNOMED CT codes for diagnoses. The
+Challenge's validation and test sets were never published.
+
+- **Splits** are the databases: `cpsc_2018` (6,877 recordings), `cpsc_2018_extra` (3,453), `st_petersburg_incart` (74),
+  `ptb` (516), `ptb_xl` (21,837), `georgia` (10,344), `chapman_shaoxing` (10,247) and `ningbo` (34,905). There is no
+  official division into training and test.
+- **They are other data sets' recordings**: `ptb_xl` is all of PTB-XL 1.0.1 at 500 Hz (HR00001 is its `ecg_id` 1),
+  `chapman_shaoxing` and `ningbo` together are Chapman-Shaoxing-Ningbo, `cpsc_2018` is CPSC2018, `ptb` and
+  `st_petersburg_incart` are most of PTB and INCART. Do not train on one and test on the other.
+- **Patients** are not told (`patient_id` is null), and in `ptb`, `ptb_xl` and `st_petersburg_incart` several recordings
+  are of one person: do not split these at random.
+- **Signals**: 12 leads, I, II, III, aVR, aVL, aVF, V1 to V6. Rate and length vary: 500 Hz and mostly 10 s (5 to 144 s),
+  but 1000 Hz and 32 to 120 s in `ptb`, 257 Hz and 30 min in `st_petersburg_incart`. Integers of 1 uV (`gain` 1000 per
+  mV). Some leads are flat, some amplitudes are beyond 10 mV or clipped at 32.767 mV: they stay.
+- **One correction**: the integers are microvolts, but headers of `st_petersburg_incart` state a gain of 240,000 to
+  1,041,000 per mV, and early copies of `georgia` 4880, of `ptb` 2,000,000 and of `ptb_xl` 200. All are read as 1000 per
+  mV; as those headers have it, ECGs would be 5 to 2000 times too small or, in `ptb_xl`, 5 times too large.
+- **Labels**: `statements` holds all SNOMED CT codes, each once (no likelihoods are given). `labels_cinc2021` holds the
+  26 classes that the Challenge scores, with its abbreviations; pairs that it scores as one diagnosis are one class, as
+  `CRBBB|RBBB`. A list may be empty: none of the 26. It is null where a header's `Dx` is empty, as in copies without
+  labels. The databases were labelled by different rules: a class that one of them never uses is not absent from its
+  ECGs.
+- **Age and sex** are from the headers; -1 and other numbers that cannot be are null, 300 is over 89 (`age_over_89`).
+""",
+        version="1.0.3",
+        licence="cc-by-4.0",
+        doi="10.13026/34va-7q14",
+        homepage="https://physionet.org/content/challenge-2021/1.0.3/",
+        citation="""\
+@inproceedings{reyna2021will,
+  title = {Will Two Do? {V}arying Dimensions in Electrocardiography:
+           The {PhysioNet}/{Computing} in {Cardiology} {Challenge} 2021},
+  author = {Reyna, Matthew A. and Sadr, Nadi and Perez Alday, Erick A. and Gu, Annie and Shah, Amit J. and
+            Robichaux, Chad and Rad, Ali Bahrami and Elola, Andoni and Seyedi, Salman and Ansari, Sardar and
+            Ghanbari, Hamid and Li, Qiao and Sharma, Ashish and Clifford, Gari D.},
+  booktitle = {Computing in Cardiology},
+  volume = {48},
+  pages = {1--4},
+  year = {2021},
+  doi = {10.23919/CinC53138.2021.9662687}
+}
+@misc{challenge2021,
+  title = {Will Two Do? {V}arying Dimensions in Electrocardiography:
+           The {PhysioNet}/{Computing} in {Cardiology} {Challenge} 2021},
+  author = {Reyna, Matthew and others},
+  year = {2022},
+  publisher = {PhysioNet},
+  version = {1.0.3},
+  doi = {10.13026/34va-7q14}
+}
+""",
+        download_url="https://physionet.org/files/challenge-2021/1.0.3/",
+    )
+
+    @property
+    def label_columns(self) -> Mapping[str, Sequence[str]]:
+        return {"labels_cinc2021": tuple(SCORED_2021)}
+
+    @classmethod
+    def download_patterns(cls, config: str) -> tuple[str, ...]:
+        return ("training/*",)
+
+    def recordings(self) -> list[Recording]:
+        root = self.source / "training"
+        root = root if root.is_dir() else self.source
+        folders = {name: root / name for name in DATABASES if (root / name).is_dir()}
+        if not folders and (own := self.source.resolve().name) in DATABASES:
+            folders = {own: self.source}
+        if not folders:
+            found = ", ".join(sorted(entry.name for entry in root.iterdir())[:8])
+            raise FileNotFoundError(
+                f"{root} has no folder of a database, {f'but {found}' if found else 'it is empty'}: give the folder "
+                f"that holds training/, that one itself, or one of {', '.join(DATABASES)}"
+            )
+        return [
+            recording
+            for name, folder in folders.items()
+            for recording in list_wfdb(self.source, folder, split=DATABASES[name])
+        ]
+
+    def read(self, recording: Recording) -> Iterator[dict]:
+        """Yield the row of a recording; its header tells diagnoses, age and sex too."""
+        record = read_twelve_leads(self.source / recording.files[0])
+        codes, fields = read_comments(record)
+        record = replace(record, gain=true_gain(record.gain, recording.split))
+        yield {
+            "record_id": recording.record_id,
+            **recording.fields,
+            **fields,
+            "statements": statements_of(codes),
+            "labels_cinc2021": None if codes is None else scored_classes(codes),
+            **signal_columns(record),
+        }
+
+
+def true_gain(gain: np.ndarray, database: str) -> np.ndarray:
+    """Return gains per mV with those that headers of this database (a split) are known to misstate put right."""
+    wrong = (gain >= _IMPOSSIBLE_GAIN) | (gain == _MISSTATED_GAINS.get(database))
+    return np.where(wrong, _MICROVOLTS, gain)
+
+
+def list_wfdb(source: Path, folder: Path, split: str) -> list[Recording]:
+    """Return the WFDB records in a folder and the folders in it, in the order of names, on disk or not.
+
+    A record is one by its header, its signal file or a line of `RECORDS`; all three are looked at, so that what is
+    missing is known. Headers stay unread: there are 88,000.
+
+    Args:
+        source: what paths are relative to.
+        folder: in `source`.
+        split: of all these recordings.
+    """
+    recordings = []
+    for where, _, names in os.walk(folder):
+        here, names = Path(where), set(names)
+        stems = {Path(name).stem for name in names if name.endswith((".hea", ".mat", ".dat"))}
+        if "RECORDS" in names:
+            lines = (here / "RECORDS").read_text(encoding="utf-8", errors="replace").split()
+            stems |= {line for line in lines if "/" not in line}  # with one, it leads to a folder
+        signals = {}
+        for stem in stems:
+            signal = f"{stem}.dat" if f"{stem}.dat" in names and f"{stem}.mat" not in names else f"{stem}.mat"
+            if signal not in names and f"{stem}.hea" in names:
+                signal = _signal_named_in(here / f"{stem}.hea") or signal
+            signals[stem] = signal
+        taken = {Path(signal).stem for stem, signal in signals.items() if Path(signal).stem != stem}
+        inner = here.relative_to(source)
+        recordings += [
+            Recording(stem, ((inner / f"{stem}.hea").as_posix(), (inner / signal).as_posix()), split)
+            for stem, signal in signals.items()
+            if stem not in taken
+        ]
+    return sorted(recordings, key=lambda recording: (recording.record_id, recording.files))
+
+
+def _signal_named_in(header: Path) -> str | None:
+    """Return the file beside a header that its first signal line names, if there is one."""
+    lines = [line.split() for line in header.read_text(encoding="utf-8", errors="replace").splitlines()]
+    names = [line[0] for line in lines if line and not line[0].startswith("#")][1:2]
+    return names[0] if names and (header.parent / Path(names[0]).name).is_file() else None
+
+
+def read_twelve_leads(path: Path) -> DigitalRecord:
+    """Read a WFDB record whose channels are all standard leads.
+
+    Raises:
+        ValueError: the record is damaged, or a lead is unknown or there twice.
+    """
+    record = read_wfdb_digital(path)
+    try:
+        canonical_leads(record.lead_names)
+    except ValueError as error:
+        raise ValueError(f"record {path.stem}: {error}; mend the names in {path}") from error
+    return record
+
+
+def read_comments(record: DigitalRecord) -> tuple[list[str] | None, dict]:
+    """Return what the Challenge's comment lines tell.
+
+    Returns:
+        The SNOMED CT codes of `Dx`, each once, None where it is empty; and `age`, `age_over_89` and `sex`, as far as
+        they are known.
+
+    Raises:
+        ValueError: there is no line `Dx`.
+    """
+    comments = {}
+    for line in record.comments:
+        key, _, value = line.partition(":")
+        comments.setdefault(key.strip().lower(), value.strip())
+    if "dx" not in comments:
+        raise ValueError(
+            f"record {record.record_id}: its header has no comment line 'Dx: ...', as all headers of this set have; "
+            "fetch it again, or write the line, empty if the diagnoses are unknown"
+        )
+    codes = [code.strip() for code in comments["dx"].split(",")]
+    codes = list(dict.fromkeys(code for code in codes if code.lower() not in _UNKNOWN)) or None
+    fields = parse_age(comments.get("age", ""))
+    sex = _SEX.get(comments.get("sex", "").lower())
+    return codes, {**fields, "sex": sex}
+
+
+def statements_of(codes: Sequence[str] | None) -> list[dict] | None:
+    """Return codes as a row's `statements`."""
+    return None if codes is None else [{"code": code, "likelihood": None} for code in codes]
+
+
+def parse_age(text: str) -> dict:
+    """Return `age` and `age_over_89` of an age as headers write it.
+
+    300 stands for over 89, "90+" for a lower bound; what is no age (NaN, Unknown, -1) is none.
+    """
+    text = text.strip()
+    try:
+        age = float(text.removesuffix("+"))
+    except ValueError:
+        return {}
+    if age == 300 or (text.endswith("+") and 89 < age <= 120):
+        return {"age": None, "age_over_89": True}
+    if text.endswith("+") or not 0 <= age <= 120:
+        return {}
+    return {"age": age, "age_over_89": age > 89}
