@@ -1,0 +1,275 @@
+"""The command `mets-ecg push`: a built corpus becomes a data-set repository of the Hub."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from datasets.info import DatasetInfosDict
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    DatasetCard,
+    HfApi,
+    get_token,
+    hf_hub_download,
+)
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+
+from ..arguments import argument
+from ..data.shards import BUILD_SUMMARY
+
+# What is sent in one go: after a break, finished groups are known to the Hub and are not sent again.
+_FILES_PER_UPLOAD = 8
+_LOGIN = "run `hf auth login`, or set HF_TOKEN to a token that may write (https://huggingface.co/settings/tokens)"
+
+
+@dataclass
+class PushArguments:
+    """Push a corpus that `mets-ecg build` made to the Hub, as a data-set repository, in one commit."""
+
+    POSITIONAL: ClassVar[str] = "folder"
+
+    folder: str = argument(help="folder of the corpus, with its README.md")
+    repo_id: str = argument(help="repository, as user/name; made if it is not there")
+    private: bool = argument(False, help="make the repository private")
+    revision: str | None = argument(None, help="branch, made if it is not there; main by default")
+
+
+@dataclass(frozen=True)
+class CorpusFolder:
+    """What of a folder belongs to its corpus.
+
+    Attributes:
+        rows: config -> split -> number of rows.
+        files: to be pushed, relative to the folder.
+        others: files that are no part of the corpus.
+    """
+
+    rows: dict[str, dict[str, int]]
+    files: list[str]
+    others: list[str]
+
+
+def run_push(arguments: PushArguments) -> None:
+    """Push the corpus and say what was pushed, and where to.
+
+    Raises:
+        ValueError, OSError, RuntimeError: as `push_corpus`.
+    """
+    corpus = read_corpus_folder(arguments.folder)
+    for config, splits in corpus.rows.items():
+        print(f"{config}: " + ", ".join(f"{split} {rows}" for split, rows in splits.items()) + " rows")
+    if corpus.others:
+        more = f" (and {len(corpus.others) - 5} more)" if len(corpus.others) > 5 else ""
+        print(f"no part of the corpus, and not pushed: {', '.join(corpus.others[:5])}{more}")
+    url = push_corpus(arguments.folder, arguments.repo_id, private=arguments.private, revision=arguments.revision)
+    print(f"pushed: {url}")
+
+
+def push_corpus(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    commit_message: str | None = None,
+) -> str:
+    """Push a built corpus to the Hub, in one commit: a reader sees the old corpus or the new one, never parts of both.
+
+    The card, the shards that it names and the summaries of the build are pushed. Shards of an earlier push of the same
+    config that the folder has no more are deleted. Files are uploaded before the commit; a push that broke off is
+    run again, and what is on the Hub by then is not sent again. An unchanged corpus makes no commit.
+
+    Args:
+        folder: of the corpus.
+        repo_id: `user/name`, or `name` in the namespace of the token; made if it is not there.
+        private: make the repository private.
+        revision: branch, made if it is not there; main by default.
+        commit_message: by default it names the configs.
+
+    Returns:
+        The URL of the commit.
+
+    Raises:
+        ValueError: the folder is not a whole corpus; or the repository is public where a private one was asked for,
+            or has configs that the folder lacks. Nothing was sent.
+        FileNotFoundError: the folder, its card or a shard is not there. Nothing was sent.
+        PermissionError: there is no token, or it may not write there.
+        RuntimeError: the upload broke off, or somebody else pushed meanwhile. The repository is as it was.
+    """
+    folder = Path(folder)
+    corpus = read_corpus_folder(folder)
+    if get_token() is None:
+        raise PermissionError(f"there is no token for the Hub: {_LOGIN}")
+    api = HfApi()
+    with _explained(repo_id):
+        # `private or None` leaves the rest to the rules of the namespace.
+        repo_id = api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True).repo_id
+        if private and not api.dataset_info(repo_id).private:
+            raise ValueError(
+                f"{repo_id} is there already and is public: make it private in its settings, name another repository, "
+                "or leave --private out"
+            )
+        if revision is not None and not revision.startswith("refs/"):
+            api.create_branch(repo_id, branch=revision, repo_type="dataset", exist_ok=True)
+        head = api.dataset_info(repo_id, revision=revision)
+        there = {entry.rfilename for entry in head.siblings}
+        if "README.md" in there:
+            card = hf_hub_download(repo_id, "README.md", repo_type="dataset", revision=head.sha)
+            _refuse_to_lose_configs(card, corpus, repo_id)
+        additions = [CommitOperationAdd(name, str(folder / name)) for name in corpus.files]
+        for start in range(0, len(additions), _FILES_PER_UPLOAD):
+            group = additions[start : start + _FILES_PER_UPLOAD]
+            api.preupload_lfs_files(repo_id, group, repo_type="dataset", revision=revision, free_memory=False)
+        deletions = [CommitOperationDelete(name, is_folder=False) for name in _stale(there, corpus.files)]
+        commit = api.create_commit(
+            repo_id,
+            [*deletions, *additions],
+            commit_message=commit_message or f"Push {', '.join(corpus.rows)}",
+            repo_type="dataset",
+            revision=revision,
+            parent_commit=head.sha,  # refused if somebody else pushed meanwhile
+        )
+    return str(commit.commit_url)
+
+
+def read_corpus_folder(folder: str | os.PathLike[str]) -> CorpusFolder:
+    """Return what a corpus folder holds, having looked into every shard's footer.
+
+    Raises:
+        ValueError: the card is no data-set card, or does not agree with the shards; or a shard is damaged.
+        FileNotFoundError: the folder, its card or a shard is not there.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(folder)!r}")
+    if not (folder / "README.md").is_file():
+        raise FileNotFoundError(
+            f"{str(folder)!r} has no README.md: its build is not finished. Run `mets-ecg build` again, it goes on "
+            "where it stopped"
+        )
+    try:
+        card = DatasetCard.load(folder / "README.md")
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"the YAML on top of {str(folder / 'README.md')!r} cannot be read: {error}") from error
+    rows, files = {}, ["README.md", *sorted(path.name for path in folder.glob("LICENSE*"))]
+    stated = DatasetInfosDict.from_dataset_card_data(card.data)
+    for config, splits in _data_files(card, folder).items():
+        rows[config] = {}
+        for split, patterns in splits.items():
+            shards = [shard for pattern in patterns for shard in _shards(folder, pattern)]
+            rows[config][split] = sum(_num_rows(folder / shard) for shard in shards)
+            expected = (stated[config].splits or {}).get(split) if config in stated else None
+            if expected is not None and expected.num_examples != rows[config][split]:
+                raise ValueError(
+                    f"{str(folder)!r}: the card states {expected.num_examples} rows for {config}, {split}, the shards "
+                    f"hold {rows[config][split]}. Run `mets-ecg build` into an empty folder"
+                )
+            summary = PurePosixPath(shards[0]).parent / BUILD_SUMMARY
+            files += shards + ([str(summary)] if (folder / summary).is_file() else [])
+    files = list(dict.fromkeys(files))
+    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    shown = (path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+    return CorpusFolder(rows, files, [name for name in shown if name not in files])
+
+
+def _data_files(card: DatasetCard, folder: Path) -> dict[str, dict[str, list[str]]]:
+    """Config -> split -> patterns of its files, as the card says."""
+    configs = {}
+    for config in card.data.to_dict().get("configs") or []:
+        paths = {entry["split"]: entry["path"] for entry in config.get("data_files") or []}
+        configs[config["config_name"]] = {s: [path] if isinstance(path, str) else path for s, path in paths.items()}
+    if not any(configs.values()):
+        raise ValueError(f"the card of {str(folder)!r} names no data files: this is no corpus made by `mets-ecg build`")
+    return configs
+
+
+def _shards(folder: Path, pattern: str) -> list[str]:
+    """The shards that a pattern of the card stands for: all of one build, and of no other."""
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob(pattern))
+    if not found:
+        raise FileNotFoundError(f"{str(folder)!r} has no {pattern}, which its card names: {_REBUILD}")
+    if "*" not in pattern:
+        return found
+    last = re.fullmatch(r"(.+)-\d{5}-of-(\d{5})\.parquet", found[-1])
+    count = int(last[2]) if last else 1
+    expected = [f"{last[1]}-{i:05d}-of-{count:05d}.parquet" for i in range(count)] if last else found
+    missing, extra = sorted({*expected} - {*found}), sorted({*found} - {*expected})
+    if missing:
+        raise FileNotFoundError(f"{str(folder)!r} has no {', '.join(missing[:3])} ({len(missing)} missing): {_REBUILD}")
+    if extra:
+        raise ValueError(f"{str(folder)!r} mixes shards of two builds, as {extra[0]} and {expected[0]}: {_REBUILD}")
+    return found
+
+
+_REBUILD = "remove that config's folder and run `mets-ecg build` again"
+
+
+def _num_rows(path: Path) -> int:
+    try:
+        return pq.read_metadata(path).num_rows
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"the shard {str(path)!r} is damaged ({error}): {_REBUILD}") from error
+
+
+def _stale(there: set[str], files: list[str]) -> list[str]:
+    """Shards in the repository, in the folders that are pushed, which are not pushed."""
+    folders = {PurePosixPath(name).parent for name in files if name.endswith(".parquet")}
+    shards = {name for name in there if name.endswith(".parquet") and PurePosixPath(name).parent in folders}
+    return sorted(shards - set(files))
+
+
+def _refuse_to_lose_configs(card: str, corpus: CorpusFolder, repo_id: str) -> None:
+    """The pushed card takes the place of the one there, so configs that only the latter names could not be loaded."""
+    try:
+        there = [config["config_name"] for config in DatasetCard.load(card).data.to_dict().get("configs") or []]
+    except (yaml.YAMLError, ValueError):
+        return  # nobody could load a config by it
+    if lost := sorted(set(there) - set(corpus.rows)):
+        raise ValueError(
+            f"{repo_id} has {', '.join(lost)} too, which the pushed card would no more name: build them into the same "
+            "folder, or push to another repository or --revision"
+        )
+
+
+@contextlib.contextmanager
+def _explained(repo_id: str) -> Iterator[None]:
+    """Say in one line what the Hub refused, and the way out."""
+    try:
+        yield
+    except HfHubHTTPError as error:
+        status, said = error.response.status_code, error.server_message or "no reason given"
+        if status == 401:
+            raise PermissionError(f"the Hub does not accept the token ({said}): {_LOGIN}") from error
+        if status == 403:
+            raise PermissionError(f"the token may not write to {repo_id} ({said}): {_LOGIN}") from error
+        if status == 404:
+            raise PermissionError(f"there is no {repo_id} that the token may see ({said}): {_LOGIN}") from error
+        if status == 412:
+            raise RuntimeError(
+                f"somebody else pushed to {repo_id} meanwhile, so nothing was changed: look at it, then run the same "
+                "command again"
+            ) from error
+        if status < 500 and status != 429:
+            raise ValueError(f"the Hub refuses the push to {repo_id}: {said}") from error
+        raise RuntimeError(_broken_off(repo_id, f"the Hub answered {status}, {said}")) from error
+    except OfflineModeIsEnabled:
+        raise  # it says what to do
+    except (HTTPError, ConnectionError, RuntimeError) as error:  # there was no answer
+        raise RuntimeError(_broken_off(repo_id, str(error.__cause__ or error))) from error
+
+
+def _broken_off(repo_id: str, reason: str) -> str:
+    return (
+        f"the push to {repo_id} broke off ({reason}): run the same command again, what was uploaded is not sent again. "
+        "Until then readers see the repository as it was"
+    )
