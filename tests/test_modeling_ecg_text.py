@@ -76,6 +76,15 @@ def test_equal_texts_paired_three_ways():
     assert torch.equal(positives, torch.eye(3).bool()) and ignored is None
 
 
+def test_a_text_belongs_to_every_record_that_has_it():
+    held = torch.tensor([[4, 9], [9, -1], [7, 4]])
+    positives, ignored = pair_texts(torch.tensor([4, 9, 7]), "positives", held)
+    assert positives.tolist() == [[True, True, False], [False, True, False], [True, False, True]] and ignored is None
+    positives, ignored = pair_texts(torch.tensor([4, 9, 7]), "ignored", held)
+    assert torch.equal(positives, torch.eye(3).bool())
+    assert ignored.tolist() == [[False, True, False], [False, False, False], [True, False, False]]
+
+
 def test_the_loss_of_equal_texts_three_ways_by_hand():
     logits = torch.tensor([[1.0, 0.0, 2.0], [0.5, 1.5, 0.5], [2.0, 1.0, 0.0]])
     e = logits.exp().tolist()

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModel, AutoProcessor, pipeline
 
 from mets_ecg import ECGProcessor, ZeroShotECGClassificationPipeline
-from mets_ecg.data.ptb_xl import load_ptb_xl
+from mets_ecg.data.loading import load_corpus, select_folds
 from mets_ecg.io import read_wfdb
 from mets_ecg.leads import STANDARD_LEADS
 
@@ -41,7 +41,8 @@ def paths(ptb_xl_source):
 
 @pytest.fixture(scope="module")
 def corpus(ptb_xl_source, tmp_path_factory):
-    return load_ptb_xl(ptb_xl_source, folds=[1], cache_dir=tmp_path_factory.mktemp("corpus"))
+    cache = tmp_path_factory.mktemp("corpus")
+    return select_folds(load_corpus(source=ptb_xl_source, sampling_rate=100, cache_dir=cache), [1])
 
 
 def as_dict(result: list[dict]) -> dict[str, float]:

@@ -153,7 +153,14 @@ def test_a_template_without_exactly_one_place_is_refused(tiny_processor, templat
 
 @pytest.mark.parametrize(
     "fields",
-    [{"neutral_phrase": " "}, {"lowercase": "yes"}, {"max_length": 0}, {"max_length": 12.0}, {"template": "{}"}],
+    [
+        {"neutral_phrase": " "},
+        {"languages": "en"},
+        {"lowercase": "yes"},
+        {"max_length": 0},
+        {"max_length": 12.0},
+        {"template": "{}"},
+    ],
 )
 def test_a_wrong_field_is_refused(tiny_processor, fields):
     with pytest.raises((ValueError, TypeError), match=next(iter(fields))):
@@ -162,9 +169,10 @@ def test_a_wrong_field_is_refused(tiny_processor, fields):
 
 def test_save_load_save_is_byte_identical(tmp_path, processor):
     processor.hypothesis_template = "sinusrytm för {}"
+    processor.languages = ["sv"]
     processor.save_pretrained(tmp_path / "first")
     loaded = AutoProcessor.from_pretrained(tmp_path / "first")
-    assert loaded.hypothesis_template == "sinusrytm för {}"
+    assert loaded.hypothesis_template == "sinusrytm för {}" and loaded.languages == ["sv"]
     loaded.save_pretrained(tmp_path / "second")
     assert list(contents(tmp_path / "first")) == FILES
     assert contents(tmp_path / "first") == contents(tmp_path / "second")

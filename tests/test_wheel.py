@@ -53,6 +53,22 @@ print(json.dumps(pipe(record, candidate_labels=["sinus rhythm", "lbbb"])))
     assert {answer["label"] for answer in answers} == {"sinus rhythm", "lbbb"}
 
 
+def test_a_corpus_is_built_with_its_card(site, tmp_path, ptb_xl_source):
+    code = f"""
+import mets_ecg_cli
+flags = ["--source", {str(ptb_xl_source)!r}, "--output", "corpus"]
+raise SystemExit(mets_ecg_cli.main(["build", "ptb-xl", *flags]))
+"""
+    run(site, code, tmp_path)
+    assert "# PTB-XL" in (tmp_path / "corpus" / "README.md").read_text(encoding="utf-8")
+
+
 def test_what_a_wheel_must_carry_is_in_it(site):
-    for path in ("mets_ecg/py.typed", "mets_ecg_cli.py", "mets_ecg/resources/records/LICENSE.txt"):
+    for path in (
+        "mets_ecg/py.typed",
+        "mets_ecg_cli.py",
+        "mets_ecg/data/glossary.tsv",
+        "mets_ecg/data/snomed.tsv",
+        "mets_ecg/resources/records/LICENSE.txt",
+    ):
         assert (site / path).is_file(), path

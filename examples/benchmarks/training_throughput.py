@@ -15,9 +15,9 @@ import time
 import torch
 
 from mets_ecg.arguments import read_recipe
-from mets_ecg.data.prepare import PreparedRows, prepare
+from mets_ecg.data.loading import load_prepared_rows
 from mets_ecg.data.simulator import simulate_corpus
-from mets_ecg.data.text_embeddings import encode_distinct
+from mets_ecg.data.text_embeddings import encode_texts
 from mets_ecg.resources import resource
 from mets_ecg.training.arguments import PretrainArguments
 from mets_ecg.training.loop import make_accelerator, train
@@ -47,19 +47,18 @@ def main() -> None:
     model, processor = build(arguments)
     with tempfile.TemporaryDirectory() as cache:
         corpus = simulate_corpus(options.steps * arguments.batch_size, cache_dir=cache)
-        rows = prepare(corpus, processor.feature_extractor)
-        pooled, index = encode_distinct(model, processor, list(corpus["report"]))
-        reader = PreparedRows(rows)
+        rows = load_prepared_rows(processor.feature_extractor, corpus=corpus)
+        texts = encode_texts(model, processor, [(report,) for report in corpus["report"]])
         shift = round(arguments.time_shift * processor.feature_extractor.sampling_rate)
-        objective = ContrastiveObjective(pooled, index, equal_texts="positives", max_shift=shift)
+        objective = ContrastiveObjective(texts, equal_texts="positives", max_shift=shift)
         accelerator, ratios = make_accelerator(arguments), []
-        batch = reader.__getitems__(range(arguments.batch_size))["input_values"].to(accelerator.device)
+        batch = next(rows.in_order(arguments.batch_size))["input_values"].to(accelerator.device)
         model.to(accelerator.device)
         bare_rate(model.ecg_model, batch, 2)
         for _ in range(options.rounds):
             bare = bare_rate(model.ecg_model, batch, options.steps)
             epochs = []
-            train(model, objective, reader, arguments, accelerator, on_epoch_end=epochs.append)
+            train(model, objective, rows, arguments, accelerator, on_epoch_end=epochs.append)
             ratios.append(epochs[0]["records_per_second"] / bare)
             print(f"bare {bare:.0f} records/s, training {epochs[0]['records_per_second']:.0f}, ratio {ratios[-1]:.3f}")
     print(f"median ratio {statistics.median(ratios):.3f} (min {min(ratios):.3f}, max {max(ratios):.3f})")

@@ -17,9 +17,7 @@ from datasets import Dataset
 from transformers import AutoModel, AutoProcessor, pipeline
 
 from .arguments import argument, read_recipe
-from .data.corpora import parse_folds, select_folds
-from .data.prepare import PreparedRows, prepare
-from .data.ptb_xl import load_ptb_xl
+from .data.loading import load_corpus, load_prepared_rows, parse_folds, select_folds
 from .data.simulator import FINDINGS, simulate_corpus
 from .evaluation.tasks import Task, get_task, simulated_task
 from .evaluation.zero_shot import embed_pooled, encode_ecgs, measure, read_truth, score_prompts
@@ -123,7 +121,7 @@ def _simulated(arguments: DemoArguments, cache: str) -> tuple[Dataset, PretrainA
 
 
 def _real_corpus(arguments: DemoArguments, cache: str) -> tuple[Dataset, PretrainArguments, Task]:
-    corpus = load_ptb_xl(arguments.source, sampling_rate=100, cache_dir=cache)
+    corpus = load_corpus(source=arguments.source, sampling_rate=100, cache_dir=cache)
     folds = sorted(set(corpus["fold"]))
     if len(folds) < 3:
         raise ValueError(f"{arguments.source!r} has only folds {folds}: three are needed, to train, choose and test")
@@ -139,10 +137,11 @@ def _real_corpus(arguments: DemoArguments, cache: str) -> tuple[Dataset, Pretrai
 def _measure_held_out(recipe: PretrainArguments, corpus: Dataset) -> dict:
     """Score the finding that training never met against all others, on the test folds."""
     model, processor = AutoModel.from_pretrained(recipe.output), AutoProcessor.from_pretrained(recipe.output)
-    rows = select_folds(prepare(corpus, processor.feature_extractor), parse_folds(recipe.test_folds))
+    rows = load_prepared_rows(processor.feature_extractor, corpus=corpus)
+    rows = select_folds(rows, parse_folds(recipe.test_folds))
     task = simulated_task()
     truth = read_truth(rows, task)
-    embeds = embed_pooled(model, encode_ecgs(model, PreparedRows(rows.select(truth.rows))))
+    embeds = embed_pooled(model, encode_ecgs(model, rows.select(truth.rows)))
     auroc = measure(truth, score_prompts(model, processor, embeds, task.phrase_prompts()), seed=recipe.seed)
     i = truth.classes.index(HELD_OUT)
     measured = {

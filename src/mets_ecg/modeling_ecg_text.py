@@ -28,18 +28,23 @@ from .text_models import build_text_model, load_text_model, text_model_digest
 ECG_MODELS = {model.config_class.model_type: model for model in (ECGResNetModel,)}
 
 
-def pair_texts(text_ids: torch.Tensor, equal_texts: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+def pair_texts(
+    text_ids: torch.Tensor, equal_texts: str, held: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Say which ECG and which text of a batch belong together, where record i came with text i.
 
     Args:
         text_ids: `(batch,)` integer, equal where texts are equal.
-        equal_texts: what another record's equal text is: `"positives"`, `"ignored"` or `"negatives"`.
+        equal_texts: what a text is to another record that has it too: `"positives"`, `"ignored"` or `"negatives"`.
+        held: `(batch, most texts a record has)`, all texts of each record, of which `text_ids` are one each; -1 where
+            a record has fewer. Default: a record has the one text it came with.
 
     Returns:
         `positives` and `ignored`, each bool `(batch ECGs, batch texts)`; `ignored` is None where nothing is.
     """
     own = torch.eye(len(text_ids), dtype=torch.bool, device=text_ids.device)
-    equal = text_ids[:, None] == text_ids[None, :]
+    held = text_ids[:, None] if held is None else held
+    equal = (held[:, None, :] == text_ids[None, :, None]).any(dim=-1)
     if equal_texts == "positives":
         return equal, None
     if equal_texts == "ignored":

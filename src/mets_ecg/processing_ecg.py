@@ -31,6 +31,8 @@ class ECGProcessor(ProcessorMixin):
         hypothesis_template: a plain candidate label is put into this; exactly one `{}`.
         report_template: a report is put into this for training; exactly one `{}`.
         neutral_phrase: what a label is compared with where each is judged on its own.
+        languages: codes of the languages of the texts that the model was trained on, in which evaluation words its
+            phrases; None where they are not known.
         lowercase: put text into lower case.
         max_length: of a text, tokens; longer ones are truncated, with one warning.
     """
@@ -42,6 +44,7 @@ class ECGProcessor(ProcessorMixin):
         hypothesis_template=METS_TEMPLATE,
         report_template=METS_REPORT_TEMPLATE,
         neutral_phrase="ecg.",
+        languages=None,
         lowercase=True,
         max_length=128,
         **kwargs,
@@ -54,10 +57,13 @@ class ECGProcessor(ProcessorMixin):
         self.hypothesis_template = hypothesis_template
         self.report_template = report_template
         self.neutral_phrase = neutral_phrase
+        self.languages = None if languages is None else list(languages)
         self.lowercase = lowercase
         self.max_length = max_length
         if not isinstance(neutral_phrase, str) or not neutral_phrase.strip():
             raise ValueError(f"neutral_phrase must be a text, got {neutral_phrase!r}")
+        if isinstance(languages, str) or not all(isinstance(code, str) for code in languages or ()):
+            raise TypeError(f"languages must be a list of language codes, as ['en'], got {languages!r}")
         if not isinstance(lowercase, bool):
             raise TypeError(f"lowercase must be True or False, got {lowercase!r}")
         if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 1:

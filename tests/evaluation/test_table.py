@@ -3,15 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from mets_ecg.data.corpora import select_folds
-from mets_ecg.data.prepare import prepare
+from mets_ecg.data.loading import load_prepared_rows, select_folds
 from mets_ecg.evaluation.table import zero_shot_table
 from mets_ecg.evaluation.tasks import simulated_task
 
 
 @pytest.fixture(scope="module")
 def table(simulated_corpus, tiny_model, tiny_processor):
-    rows = prepare(simulated_corpus, tiny_processor.feature_extractor)
+    rows = load_prepared_rows(tiny_processor.feature_extractor, corpus=simulated_corpus)
     task = simulated_task(["sinus rhythm", "sinus tachycardia", "right bundle branch block"])
     return zero_shot_table(
         tiny_model,
@@ -19,7 +18,7 @@ def table(simulated_corpus, tiny_model, tiny_processor):
         select_folds(rows, range(5, 11)),
         task,
         probe_rows=select_folds(rows, range(1, 5)),
-        text_oracle=True,
+        text_oracle="report",
         num_resamples=50,
     )
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import pipeline
 
-from mets_ecg.data.prepare import PreparedRows, prepare
+from mets_ecg.data.loading import load_prepared_rows
 from mets_ecg.evaluation.tasks import simulated_task
 from mets_ecg.evaluation.zero_shot import (
     Truth,
@@ -18,7 +18,7 @@ from mets_ecg.evaluation.zero_shot import (
 
 @pytest.fixture(scope="module")
 def rows(simulated_corpus, tiny_processor):
-    return prepare(simulated_corpus, tiny_processor.feature_extractor)
+    return load_prepared_rows(tiny_processor.feature_extractor, corpus=simulated_corpus)
 
 
 def test_the_truth_holds_the_records_that_have_a_label_of_the_task(rows, simulated_corpus):
@@ -33,14 +33,14 @@ def test_the_truth_holds_the_records_that_have_a_label_of_the_task(rows, simulat
     assert truth.patients.tolist() == [simulated_corpus["patient_id"][i] for i in truth.rows]
 
 
-def test_a_corpus_without_the_labels_is_refused(rows):
+def test_a_corpus_without_the_labels_is_refused(simulated_corpus):
     with pytest.raises(ValueError, match="needs the column labels_findings; the corpus has no labels"):
-        read_truth(rows.remove_columns("labels_findings"), simulated_task())
+        read_truth(simulated_corpus.remove_columns("labels_findings"), simulated_task())
 
 
 def test_scores_are_those_of_the_pipeline(rows, simulated_corpus, tiny_model, tiny_processor):
     prompts = simulated_task().phrase_prompts()
-    embeds = embed_pooled(tiny_model, encode_ecgs(tiny_model, PreparedRows(rows.select([5, 50])), batch_size=1))
+    embeds = embed_pooled(tiny_model, encode_ecgs(tiny_model, rows.select([5, 50]), batch_size=1))
     scores = score_prompts(tiny_model, tiny_processor, embeds, prompts)
 
     pipe = pipeline("zero-shot-ecg-classification", model=tiny_model, processor=tiny_processor, device="cpu")
@@ -74,7 +74,7 @@ def test_an_untrained_twin_shares_the_text_side_and_nothing_else(tiny_model, tin
 
 def test_a_record_without_labels_is_left_out_and_not_given_all(rows):
     columns = [None if i % 2 else own for i, own in enumerate(rows["labels_findings"])]
-    changed = rows.remove_columns("labels_findings").add_column(
+    changed = rows.columns.remove_columns("labels_findings").add_column(
         "labels_findings", columns, feature=rows.features["labels_findings"]
     )
     truth = read_truth(changed, simulated_task())

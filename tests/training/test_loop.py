@@ -3,42 +3,25 @@ import dataclasses
 import pytest
 import torch
 
-from mets_ecg.data.prepare import PreparedRows, prepare
-from mets_ecg.data.text_embeddings import encode_distinct
-from mets_ecg.training.loop import EpochBatches, make_accelerator, train
+from mets_ecg.data.loading import load_prepared_rows
+from mets_ecg.data.text_embeddings import encode_texts
+from mets_ecg.training.loop import make_accelerator, train
 from mets_ecg.training.objectives import ContrastiveObjective
 from mets_ecg.training.pretrain import build
 
 
-def order(seed, epoch):
-    batches = EpochBatches(23, 5, seed)
-    batches.epoch = epoch
-    return list(batches)
-
-
-def test_the_order_of_records_is_a_function_of_seed_and_epoch():
-    assert order(1, 2) == order(1, 2)
-    assert order(1, 2) != order(1, 3)
-    assert order(1, 2) != order(2, 2)
-
-
-def test_an_epoch_holds_full_batches_of_different_records():
-    batches = order(0, 1)
-    assert [len(batch) for batch in batches] == [5, 5, 5, 5]
-    assert len({row for batch in batches for row in batch}) == 20
-
-
-def test_fewer_records_than_a_batch_are_refused():
-    with pytest.raises(ValueError, match="4 training records do not fill one batch of 5"):
-        EpochBatches(4, 5, 0)
+def test_fewer_records_than_a_batch_are_refused(setup, pretrain_arguments):
+    model, objective, rows = setup
+    with pytest.raises(ValueError, match="4 training records do not fill one batch of 16"):
+        train(model, objective, rows.select(range(4)), pretrain_arguments, None, on_epoch_end=None)
 
 
 @pytest.fixture
 def setup(pretrain_arguments, simulated_corpus):
     model, processor = build(pretrain_arguments)
-    rows = prepare(simulated_corpus, processor.feature_extractor)
-    pooled, index = encode_distinct(model, processor, list(rows["report"]), progress=False)
-    return model, ContrastiveObjective(pooled, index, equal_texts="positives"), PreparedRows(rows)
+    rows = load_prepared_rows(processor.feature_extractor, corpus=simulated_corpus)
+    texts = encode_texts(model, processor, list(rows["findings"]), progress=False)
+    return model, ContrastiveObjective(texts, equal_texts="positives"), rows
 
 
 def test_training_lowers_the_loss_and_leaves_the_text_model_as_it_was(setup, pretrain_arguments):

@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from mets_ecg.data.text_embeddings import RecordTexts, encode_texts
 from mets_ecg.training.objectives import ContrastiveObjective
 
 
@@ -12,40 +14,75 @@ def batch_of(*records, samples=320):
     }
 
 
+def one_each(*text_ids, hidden_size=24):
+    pooled = torch.randn(max(text_ids) + 1, hidden_size, generator=torch.Generator().manual_seed(0))
+    return RecordTexts(pooled, torch.tensor(text_ids)[:, None])
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
 def test_the_loss_is_that_of_the_texts_themselves(tiny_model, tiny_processor):
     reports = ["sinus rhythm", "lbbb", "sinus rhythm", "old infarct"]
-    inputs = tiny_processor(text=["sinus rhythm", "lbbb", "old infarct"], return_tensors="pt")
-    pooled = tiny_model.encode_text(inputs["input_ids"], inputs["attention_mask"])
-    objective = ContrastiveObjective(pooled, torch.tensor([0, 1, 0, 2]), equal_texts="positives")
+    template = tiny_processor.format_report
+    texts = encode_texts(tiny_model, tiny_processor, [(report,) for report in reports], progress=False)
+    objective = ContrastiveObjective(texts, equal_texts="positives")
     batch = batch_of(3, 0, 2)
 
-    output = objective(tiny_model, batch)
+    output = objective(tiny_model, objective.draw(dict(batch), generator()))
 
-    texts = tiny_processor(text=[reports[i] for i in (3, 0, 2)], return_tensors="pt")
-    direct = tiny_model(batch["input_values"], texts["input_ids"], texts["attention_mask"], return_loss=True)
+    inputs = tiny_processor(text=[template(reports[i]) for i in (3, 0, 2)], return_tensors="pt")
+    direct = tiny_model(batch["input_values"], inputs["input_ids"], inputs["attention_mask"], return_loss=True)
     assert torch.allclose(output.loss, direct.loss, atol=1e-5)
     assert torch.allclose(output.logits_per_ecg, direct.logits_per_ecg, atol=1e-4)
 
 
 def test_equal_reports_count_as_asked(tiny_model):
-    pooled = torch.randn(2, 24, generator=torch.Generator().manual_seed(0))
-    losses = {
-        mode: (
-            ContrastiveObjective(pooled, torch.tensor([0, 0, 1]), equal_texts=mode)(
-                tiny_model, batch_of(0, 1, 2)
-            ).loss.item()
-        )
-        for mode in ("positives", "ignored", "negatives")
-    }
+    losses = {}
+    for mode in ("positives", "ignored", "negatives"):
+        objective = ContrastiveObjective(one_each(0, 0, 1), equal_texts=mode)
+        losses[mode] = objective(tiny_model, objective.draw(batch_of(0, 1, 2), generator())).loss.item()
     assert len(set(losses.values())) == 3
     assert losses["ignored"] < losses["negatives"]
 
 
-def test_augmentation_shifts_whole_recordings_and_leaves_padded_ones(tiny_model):
-    objective = ContrastiveObjective(torch.zeros(1, 24), torch.tensor([0]), equal_texts="positives", max_shift=40)
+def test_a_drawn_finding_belongs_to_every_record_that_holds_it(tiny_model, monkeypatch):
+    """Record 0 holds findings 0 and 1, record 1 findings 1 and 2, record 2 finding 3."""
+    pooled = torch.randn(4, 24, generator=generator())
+    objective = ContrastiveObjective(
+        RecordTexts(pooled, torch.tensor([[0, 1], [1, 2], [3, -1]])), equal_texts="positives"
+    )
+    batch = objective.draw(batch_of(0, 1, 2), generator()) | {"text": torch.tensor([1, 2, 3])}
+    seen = {}
+    forward = type(tiny_model).forward
+    monkeypatch.setattr(
+        type(tiny_model), "forward", lambda self, **kwargs: (seen.update(kwargs), forward(self, **kwargs))[1]
+    )
+
+    objective(tiny_model, batch)
+
+    # Finding 1, drawn for record 0, is record 1's too; finding 2, drawn for record 1, is not record 0's.
+    assert seen["positives"].tolist() == [[True, False, False], [True, True, False], [False, False, True]]
+    assert torch.equal(seen["text_pooled"], pooled[[1, 2, 3]])
+
+
+def test_findings_are_drawn_evenly_and_only_from_the_record(tiny_model):
+    objective = ContrastiveObjective(
+        RecordTexts(torch.zeros(5, 24), torch.tensor([[0, 1, 2], [3, -1, -1], [4, 2, -1]])), equal_texts="positives"
+    )
+    source = generator()
+    drawn = torch.stack([objective.draw(batch_of(0, 1, 2), source)["text"] for _ in range(600)])
+    assert (drawn[:, 1] == 3).all()
+    assert set(drawn[:, 2].tolist()) == {2, 4}
+    assert torch.bincount(drawn[:, 0], minlength=3)[:3] / 600 == pytest.approx(torch.full((3,), 1 / 3), abs=0.06)
+
+
+def test_augmentation_shifts_whole_recordings_and_leaves_padded_ones():
+    objective = ContrastiveObjective(one_each(0), equal_texts="positives", max_shift=40)
     batch = batch_of(0, 0, 0)
     before = batch["input_values"].clone()
-    assert not torch.equal(objective.augment(batch, torch.Generator().manual_seed(0))["input_values"], before)
+    assert not torch.equal(objective.draw(batch, generator())["input_values"], before)
 
     padded = batch_of(0, 0, 0) | {"ecg_attention_mask": torch.ones(3, 320, dtype=torch.bool)}
-    assert torch.equal(objective.augment(padded, torch.Generator().manual_seed(0))["input_values"], before)
+    assert torch.equal(objective.draw(padded, generator())["input_values"], before)

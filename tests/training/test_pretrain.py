@@ -83,8 +83,8 @@ def test_records_without_a_report_are_left_out_counted_and_printed(pretrain_argu
     )
     metrics = run_pretrain(arguments)
     # Record 292 says "trace only requested.", record 443 is blank.
-    assert metrics["counts"]["without_report"] == 2
-    assert "2 records whose report is empty or only requests a trace" in capsys.readouterr().out
+    assert metrics["counts"]["without_text"] == 2
+    assert "2 records whose report says nothing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

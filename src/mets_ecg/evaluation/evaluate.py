@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from transformers import AutoModel, AutoProcessor
 
 from ..arguments import argument
-from ..data.corpora import check_patients_apart, load_corpus, parse_folds, select_folds
-from ..data.prepare import prepare
+from ..data.loading import check_patients_apart, load_prepared_rows, parse_folds, select_folds
+from ..data.prepared_rows import PreparedRows
 from .probe import require_scikit_learn
 from .table import ZeroShotTable, zero_shot_table
 from .tasks import get_task
@@ -26,7 +26,10 @@ class EvaluateArguments:
     model: str = argument(help="checkpoint: a folder or a Hub id")
     task: str = argument("ptbxl-super", help="what to classify")
     source: str | None = argument(None, help="PTB-XL as PhysioNet publishes it, whole or partial")
-    data: str | None = argument(None, help="a corpus folder, as `mets-ecg simulate` writes it")
+    data: str | None = argument(
+        None, help="a corpus: a folder that `mets-ecg build`, `simulate` or `prepare` wrote, or its id on the Hub"
+    )
+    streaming: bool = argument(False, help="read what `mets-ecg prepare` wrote shard by shard, without a copy on disk")
     test_folds: list[str] = argument(default_factory=lambda: ["10"], help="folds to measure on")
     probe_folds: list[str] = argument(
         default_factory=lambda: ["1-8"], help="folds to fit the linear probe on; none: no probe"
@@ -54,17 +57,18 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
         require_scikit_learn()  # said before the work, not after it
     model = AutoModel.from_pretrained(arguments.model).to(Accelerator().device)
     processor = AutoProcessor.from_pretrained(arguments.model)
-    corpus = load_corpus(
+    rows = load_prepared_rows(
+        processor.feature_extractor,
         source=arguments.source,
         data=arguments.data,
-        sampling_rate=processor.feature_extractor.sampling_rate,
+        streaming=arguments.streaming,
         num_proc=arguments.num_proc,
     )
-    rows = prepare(corpus, processor.feature_extractor, num_proc=arguments.num_proc)
     test_rows = select_folds(rows, test_folds)
     probe_rows = select_folds(rows, probe_folds) if probe_folds else None
     check_patients_apart({"the test": test_rows, "the probe": probe_rows})
-    seen = sorted(set(test_folds) & set(_trained_folds(arguments.model)))
+    trained = _training_arguments(arguments.model)
+    seen = sorted(set(test_folds) & set(parse_folds(trained.get("train_folds"))))
     if seen:
         print(f"warning: folds {seen} are among those that this checkpoint was trained on", file=sys.stderr)
     table = zero_shot_table(
@@ -73,7 +77,7 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
         test_rows,
         task,
         probe_rows=probe_rows,
-        text_oracle=True,
+        text_oracle=_text_column(test_rows, trained),
         num_resamples=arguments.num_resamples,
         seed=arguments.seed,
     )
@@ -85,7 +89,13 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
     return table
 
 
-def _trained_folds(model: str) -> tuple[int, ...]:
-    """The folds that a checkpoint's own record says it was trained on; none where it has no record here."""
+def _training_arguments(model: str) -> dict:
+    """What a checkpoint's own record says of its training; nothing where it has no record here."""
     record = Path(model) / "training_args.yaml"
-    return parse_folds(yaml.safe_load(record.read_text(encoding="utf-8"))["train_folds"]) if record.is_file() else ()
+    return yaml.safe_load(record.read_text(encoding="utf-8")) if record.is_file() else {}
+
+
+def _text_column(rows: PreparedRows, trained: dict) -> str | None:
+    """The column of texts that the model was trained on; None where these rows have no text in it."""
+    column = trained.get("text_column", "report")
+    return column if column in rows.column_names and any(rows[column]) else None

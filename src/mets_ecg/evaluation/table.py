@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
-from datasets import Dataset
 
-from ..data.prepare import PreparedRows
-from ..data.reports import clean_report
-from ..data.text_embeddings import encode_distinct
+from ..data.prepared_rows import PreparedRows
+from ..data.text_embeddings import TextColumn, encode_texts, read_texts
 from ..modeling_ecg_text import ECGTextModel
 from .probe import linear_probe
 from .statistics import AUROC, SingleLabelMetrics, plain_values
@@ -108,11 +106,11 @@ def _show(figure: float) -> str:
 def zero_shot_table(
     model: ECGTextModel,
     processor,
-    rows: Dataset,
+    rows: PreparedRows,
     task: Task,
     *,
-    probe_rows: Dataset | None = None,
-    text_oracle: bool = False,
+    probe_rows: PreparedRows | None = None,
+    text_oracle: TextColumn | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> ZeroShotTable:
@@ -124,7 +122,8 @@ def zero_shot_table(
         rows: prepared rows to measure on.
         task: classes, template and phrases.
         probe_rows: prepared rows to fit the linear probe on; None for no probe.
-        text_oracle: also put each record's own report in the place of its ECG: what the text side allows.
+        text_oracle: also put each record's own text, of this column, in the place of its ECG: what the text side
+            allows.
         num_resamples: of the bootstrap.
         seed: of the bootstrap and of the untrained encoders.
 
@@ -132,10 +131,10 @@ def zero_shot_table(
         ValueError: the rows have no labels of the task.
     """
     truth = read_truth(rows, task)
-    labelled = PreparedRows(rows.select(truth.rows))
+    labelled = rows.select(truth.rows)
     pooled = encode_ecgs(model, labelled)
     embeds = embed_pooled(model, pooled)
-    phrases, template = task.phrase_prompts(), task.template_prompts()
+    phrases, template = task.phrase_prompts(*(processor.languages or ())), task.template_prompts()
     table = ZeroShotTable(task, truth.classes)
 
     def add(key: str, name: str, scores: np.ndarray, *, protocol: bool = True) -> None:
@@ -147,15 +146,15 @@ def zero_shot_table(
     table.lines["random_encoder"] = _random_encoder(model, processor, labelled, truth, phrases, num_resamples, seed)
     if probe_rows is not None:
         known = read_truth(probe_rows, task)
-        features = encode_ecgs(model, PreparedRows(probe_rows.select(known.rows)))
+        features = encode_ecgs(model, probe_rows.select(known.rows))
         scores = linear_probe(features.numpy(), known.labels, pooled.numpy())
         add("linear_probe", "linear probe", scores, protocol=False)
-    if text_oracle:
-        reports = [clean_report(report) or processor.neutral_phrase for report in rows.select(truth.rows)["report"]]
+    if text_oracle is not None:
+        texts = [own or (processor.neutral_phrase,) for own in read_texts(labelled, text_oracle)]
         add(
             "text_oracle",
             "text oracle",
-            score_prompts(model, processor, _embed_reports(model, processor, reports), phrases),
+            score_prompts(model, processor, _embed_texts(model, processor, texts), phrases),
         )
     return table
 
@@ -181,8 +180,8 @@ def _random_encoder(model, processor, labelled, truth: Truth, phrases, num_resam
 
 
 @torch.no_grad()
-def _embed_reports(model, processor, reports: Sequence[str]) -> torch.Tensor:
-    pooled, index = encode_distinct(
-        model, processor, [processor.format_report(report) for report in reports], progress=False
-    )
-    return model.embed(model.project_text(pooled.to(model.device))).float().cpu()[index]
+def _embed_texts(model, processor, texts: Sequence[Sequence[str]]) -> torch.Tensor:
+    """Return one vector a record: the mean of its texts' vectors, as a label has the mean of its phrases'."""
+    encoded = encode_texts(model, processor, texts, progress=False)
+    distinct = model.embed(model.project_text(encoded.pooled.to(model.device))).float().cpu()
+    return model.embed(replace(encoded, pooled=distinct).mean_of_records())

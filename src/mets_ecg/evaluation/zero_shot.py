@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from ..data.prepare import PreparedRows
+from ..data.prepared_rows import PreparedRows
 from ..modeling_ecg_text import ECGTextModel
 from ..zero_shot_scoring import embed_phrases, zero_shot_scores
 from .statistics import AUROC, SingleLabelMetrics, bootstrap_auroc, single_label_metrics
@@ -33,7 +33,7 @@ class Truth:
     rows: np.ndarray
 
 
-def read_truth(rows: Dataset, task: Task) -> Truth:
+def read_truth(rows: Dataset | PreparedRows, task: Task) -> Truth:
     """Return the labels of the rows that have one.
 
     Raises:
@@ -45,9 +45,8 @@ def read_truth(rows: Dataset, task: Task) -> Truth:
             f"task {task.name} needs the column {task.label_column}; the corpus has {', '.join(known) or 'no labels'}"
         )
     names = rows.features[task.label_column].feature.names
-    columns = rows.with_format(None)
     labels = np.zeros((len(rows), len(names)), dtype=bool)
-    for i, own in enumerate(columns[task.label_column]):
+    for i, own in enumerate(rows[task.label_column]):
         if own:  # null: no label; as an index it would mean all of them
             labels[i, own] = True
     labels = labels[:, [names.index(code) for code in task.classes]]
@@ -55,10 +54,7 @@ def read_truth(rows: Dataset, task: Task) -> Truth:
     if not len(has_label):
         raise ValueError(f"task {task.name}: none of the {len(rows)} records has a label")
     patients = np.array(
-        [
-            patient or f"record {record}"
-            for patient, record in zip(columns["patient_id"], columns["record_id"], strict=True)
-        ]
+        [patient or f"record {record}" for patient, record in zip(rows["patient_id"], rows["record_id"], strict=True)]
     )
     return Truth(tuple(task.classes), labels[has_label], patients[has_label], has_label)
 
@@ -68,15 +64,14 @@ def encode_ecgs(model: ECGTextModel, rows: PreparedRows, *, batch_size: int = 25
     """Return the ECG encoder's pooled output for all rows, `(records, encoder hidden size)`, on the CPU."""
     was_training = model.training
     model.eval()
-    pooled = []
-    for start in range(0, len(rows), batch_size):
-        batch = rows.__getitems__(range(start, min(start + batch_size, len(rows))))
+    pooled = torch.empty(len(rows), model.config.ecg_config.hidden_size)
+    for batch in rows.in_order(batch_size):
         batch = {name: values.to(model.device) for name, values in batch.items()}
         lead_mask = None if bool(batch["lead_mask"].all()) else batch["lead_mask"]
         output = model.ecg_model(batch["input_values"], batch.get("ecg_attention_mask"), lead_mask)
-        pooled.append(output.pooler_output.float().cpu())
+        pooled[batch["index"].cpu()] = output.pooler_output.float().cpu()
     model.train(was_training)
-    return torch.cat(pooled)
+    return pooled
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..arguments import argument
+from ..data.text_embeddings import TextColumn
 
 
 @dataclass
@@ -18,7 +19,14 @@ class PretrainArguments:
 
     output: str = argument(help="folder of the checkpoint, its metrics.json and training_args.yaml")
     source: str | None = argument(None, help="PTB-XL as PhysioNet publishes it, whole or partial")
-    data: str | None = argument(None, help="a corpus folder, as `mets-ecg simulate` writes it")
+    data: str | None = argument(
+        None, help="a corpus: a folder that `mets-ecg build`, `simulate` or `prepare` wrote, or its id on the Hub"
+    )
+    streaming: bool = argument(False, help="read what `mets-ecg prepare` wrote shard by shard, without a copy on disk")
+    text_column: TextColumn = argument(
+        "report",
+        help="what an ECG is compared with: its original report, that in English, or one of its findings a step",
+    )
     text_model: str = argument("sentence-transformers/all-MiniLM-L6-v2", help="text encoder: a folder or a Hub id")
     model: dict = argument(default_factory=dict, help="fields of ECGTextConfig; ecg_config holds those of the encoder")
     feature_extractor: dict = argument(default_factory=dict, help="fields of ECGFeatureExtractor")

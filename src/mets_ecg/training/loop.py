@@ -4,41 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
-from ..data.prepare import PreparedRows
+from ..data.prepared_rows import PreparedRows
 from .arguments import PretrainArguments
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-
-
-class EpochBatches(Sampler[list[int]]):
-    """Batches in an order that is a function of `(seed, epoch)`; a last batch that is not full is left out."""
-
-    def __init__(self, num_rows: int, batch_size: int, seed: int):
-        """See the class."""
-        if num_rows < batch_size:
-            raise ValueError(f"{num_rows} training records do not fill one batch of {batch_size}")
-        self.num_rows, self.batch_size, self.seed, self.epoch = num_rows, batch_size, seed, 0
-
-    def __len__(self) -> int:
-        return self.num_rows // self.batch_size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_rows)
-        for i in range(len(self)):
-            yield order[i * self.batch_size : (i + 1) * self.batch_size].tolist()
-
-
-def _as_is(batch: dict) -> dict:
-    return batch
 
 
 def make_accelerator(arguments: PretrainArguments) -> Accelerator:
@@ -73,9 +50,10 @@ def train(
         on_epoch_end: called with `epoch`, `train_loss`, `logit_scale`, `seconds` and `records_per_second` of
             each epoch.
     """
-    batches = EpochBatches(len(rows), arguments.batch_size, arguments.seed)
-    total_steps = min(arguments.epochs * len(batches), arguments.max_steps or math.inf)
-    loader = DataLoader(rows, batch_sampler=batches, collate_fn=_as_is)
+    steps_per_epoch = rows.num_batches(arguments.batch_size)
+    if steps_per_epoch == 0:
+        raise ValueError(f"{len(rows)} training records do not fill one batch of {arguments.batch_size}")
+    total_steps = min(arguments.epochs * steps_per_epoch, arguments.max_steps or math.inf)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = _OPTIMIZERS[arguments.optimizer](
         trained, lr=arguments.learning_rate, weight_decay=arguments.weight_decay, fused=True
@@ -86,19 +64,19 @@ def train(
         num_warmup_steps=round(arguments.warmup_fraction * total_steps),
         num_training_steps=total_steps,
     )
-    prepared, optimizer, loader, scheduler = accelerator.prepare(model, optimizer, loader, scheduler)
+    prepared, optimizer, scheduler = accelerator.prepare(model, optimizer, scheduler)
     step = 0
-    for epoch in range(1, math.ceil(total_steps / len(batches)) + 1):
-        batches.epoch = epoch
+    for epoch in range(1, math.ceil(total_steps / steps_per_epoch) + 1):
         generator = torch.Generator().manual_seed(
             int(np.random.default_rng([arguments.seed, epoch, 1]).integers(2**62))
         )
         model.train()
         losses, started = [], time.perf_counter()
-        steps = min(len(batches), total_steps - step)
+        steps = min(steps_per_epoch, total_steps - step)
         with tqdm(total=steps * arguments.batch_size, desc=f"epoch {epoch}", unit="record", unit_scale=True,
                   disable=None) as bar:  # fmt: skip
-            for batch in loader:
+            for batch in rows.epoch(arguments.batch_size, seed=arguments.seed, epoch=epoch):
+                batch = {name: values.to(accelerator.device) for name, values in batch.items()}
                 losses.append(_step(prepared, objective, batch, generator, optimizer, scheduler, accelerator))
                 bar.update(arguments.batch_size)
                 step += 1
@@ -122,7 +100,7 @@ def train(
 
 
 def _step(model, objective, batch, generator, optimizer, scheduler, accelerator) -> torch.Tensor:
-    batch = objective.augment(batch, generator)
+    batch = objective.draw(batch, generator)
     with accelerator.autocast():
         loss = objective(model, batch).loss
     accelerator.backward(loss)

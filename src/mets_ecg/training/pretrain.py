@@ -11,10 +11,9 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from ..configuration_ecg_text import build_ecg_config
-from ..data.corpora import check_patients_apart, load_corpus, parse_folds, select_folds
-from ..data.prepare import PreparedRows, prepare
-from ..data.reports import clean_report, is_trainable
-from ..data.text_embeddings import encode_distinct
+from ..data.loading import check_patients_apart, load_prepared_rows, parse_folds, select_folds
+from ..data.prepared_rows import PreparedRows
+from ..data.text_embeddings import encode_texts, read_texts
 from ..evaluation.statistics import auroc, macro_average
 from ..evaluation.table import zero_shot_table
 from ..evaluation.tasks import Task, get_task
@@ -33,9 +32,9 @@ from .objectives import ContrastiveObjective
 class Folds:
     """Prepared rows of the three parts; None where a part was not asked for."""
 
-    train: Dataset
-    validation: Dataset | None
-    test: Dataset | None
+    train: PreparedRows
+    validation: PreparedRows | None
+    test: PreparedRows | None
 
 
 def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None, task: Task | None = None) -> dict:
@@ -66,26 +65,23 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
     model.to(accelerator.device)
     folds, counts = _prepare_folds(arguments, processor, corpus, task)
 
-    trainable, reports = _with_report(folds.train)
-    counts |= {"train": len(trainable), "without_report": len(folds.train) - len(trainable)}
-    if counts["without_report"]:
-        print(
-            f"left out of training: {counts['without_report']} records whose report is empty or only requests a trace"
-        )
-    text_pooled, text_index = encode_distinct(model, processor, [processor.format_report(report) for report in reports])
-    counts["distinct_reports"] = len(text_pooled)
+    trainable, own_texts = _with_text(folds.train, arguments)
+    counts |= {"train": len(trainable), "without_text": len(folds.train) - len(trainable)}
+    if counts["without_text"]:
+        print(f"left out of training: {counts['without_text']} records whose {arguments.text_column} says nothing")
+    texts = encode_texts(model, processor, own_texts)
+    counts["distinct_texts"] = len(texts.pooled)
     if model.config.text_centering:
         # Over records, not over distinct texts: the common wording is what must go.
-        model.text_mean.copy_(text_pooled[text_index].mean(dim=0))
-    print(f"training on {counts['train']} records with {len(text_pooled)} distinct reports, {accelerator.device}")
+        model.text_mean.copy_(texts.mean_of_records().mean(dim=0))
+    print(
+        f"training on {counts['train']} records with {len(texts.pooled)} distinct texts ({arguments.text_column}), "
+        f"{accelerator.device}"
+    )
 
     max_shift = round(arguments.time_shift * processor.feature_extractor.sampling_rate)
     objective = ContrastiveObjective(
-        text_pooled,
-        text_index,
-        equal_texts=model.config.equal_texts,
-        max_shift=max_shift,
-        lead_drop=arguments.lead_drop,
+        texts, equal_texts=model.config.equal_texts, max_shift=max_shift, lead_drop=arguments.lead_drop
     )
     metrics = {"counts": counts, "epochs": [], "best_epoch": None}
     validate = _Validation(model, processor, folds.validation, task, arguments) if folds.validation else None
@@ -102,7 +98,7 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
         else:
             write_metrics(output, metrics)
 
-    train(model, objective, PreparedRows(trainable), arguments, accelerator, on_epoch_end=on_epoch_end)
+    train(model, objective, trainable, arguments, accelerator, on_epoch_end=on_epoch_end)
     metrics["seconds"] = time.perf_counter() - started
     if folds.test is not None:
         best_model = ECGTextModel.from_pretrained(output).to(accelerator.device)
@@ -142,7 +138,8 @@ def build(arguments: PretrainArguments) -> tuple[ECGTextModel, ECGProcessor]:
             "freeze_text_model: false is not trained here: every report is encoded once, by a frozen text model"
         )
     tokenizer = load_text_tokenizer(arguments.text_model, revision=fields.get("text_model_revision"))
-    processor = ECGProcessor(extractor, tokenizer, **arguments.processor)
+    languages = None if arguments.text_column == "report" else ["en"]
+    processor = ECGProcessor(extractor, tokenizer, **{"languages": languages, **arguments.processor})
     model = ECGTextModel.from_ecg_text_pretrained(ecg_config, arguments.text_model, **fields)
     positions = getattr(model.config.text_config, "max_position_embeddings", processor.max_length)
     if processor.max_length > positions:
@@ -160,61 +157,56 @@ def _prepare_folds(arguments, processor, corpus: Dataset | None, task: Task) -> 
         shared = sorted(set(named[one]) & set(named[other]))
         if shared:
             raise ValueError(f"fold {shared[0]} is both for {one} and for {other}: patients would cross")
-    extractor = processor.feature_extractor
-    if corpus is None:
-        corpus = load_corpus(
-            source=arguments.source,
-            data=arguments.data,
-            sampling_rate=extractor.sampling_rate,
-            num_proc=arguments.num_proc,
-        )
-    if named["test"] and task.label_column not in corpus.column_names:
-        read_truth(corpus, task)  # says before training what the table at the end would say
-    rows = prepare(corpus, extractor, num_proc=arguments.num_proc)
+    rows = load_prepared_rows(
+        processor.feature_extractor,
+        source=arguments.source,
+        data=arguments.data,
+        corpus=corpus,
+        streaming=arguments.streaming,
+        num_proc=arguments.num_proc,
+    )
+    if named["test"] and task.label_column not in rows.column_names:
+        read_truth(rows, task)  # says before training what the table at the end would say
     parts = {part: select_folds(rows, folds) if folds else None for part, folds in named.items()}
     check_patients_apart(parts)
     return Folds(**parts), {part: len(rows) if rows else 0 for part, rows in parts.items()}
 
 
-def _with_report(rows: Dataset) -> tuple[Dataset, list[str]]:
-    """Return the rows whose report says something, and their cleaned reports."""
-    cleaned = [clean_report(report or "") for report in rows["report"]]
-    kept = [i for i, report in enumerate(cleaned) if is_trainable(report)]
-    if not kept:
-        raise ValueError(f"none of {len(rows)} records has a report to learn from")
-    return rows.select(kept), [cleaned[i] for i in kept]
+def _with_text(rows: PreparedRows, arguments: PretrainArguments) -> tuple[PreparedRows, list[tuple[str, ...]]]:
+    """Return the rows that have something to learn from, and their texts."""
+    texts = read_texts(rows, arguments.text_column)
+    kept = [i for i, own in enumerate(texts) if own]
+    return rows.select(kept), [texts[i] for i in kept]
 
 
 class _Validation:
     """The contrastive loss on the validation rows, and beside it the zero-shot macro AUROC."""
 
-    def __init__(self, model: ECGTextModel, processor, rows: Dataset, task: Task, arguments: PretrainArguments):
+    def __init__(self, model: ECGTextModel, processor, rows: PreparedRows, task: Task, arguments: PretrainArguments):
         self.model, self.processor, self.task = model, processor, task
-        readable, reports = _with_report(rows)
-        if len(readable) < 2:
+        self.rows, texts = _with_text(rows, arguments)
+        if len(self.rows) < 2:
             raise ValueError("a contrastive loss needs at least 2 validation records: name other --validation-folds")
-        text_pooled, text_index = encode_distinct(
-            model, processor, [processor.format_report(report) for report in reports]
-        )
-        self.rows = PreparedRows(readable)
-        self.objective = ContrastiveObjective(text_pooled, text_index, equal_texts=model.config.equal_texts)
-        self.batch_size = min(arguments.batch_size, len(readable))
+        encoded = encode_texts(model, processor, texts)
+        self.objective = ContrastiveObjective(encoded, equal_texts=model.config.equal_texts)
+        self.batch_size = min(arguments.batch_size, len(self.rows))
         self.truth = read_truth(rows, task) if task.label_column in rows.column_names else None
-        self.labelled = None if self.truth is None else PreparedRows(rows.select(self.truth.rows))
+        self.labelled = None if self.truth is None else rows.select(self.truth.rows)
 
     @torch.no_grad()
     def __call__(self) -> dict:
         self.model.eval()
         losses = []
-        # Only full batches: the loss depends on how many negatives there are.
-        for start in range(0, len(self.rows) - self.batch_size + 1, self.batch_size):
-            batch = self.rows.__getitems__(range(start, start + self.batch_size))
-            batch = {name: values.to(self.model.device) for name, values in batch.items()}
-            losses.append(self.objective(self.model, batch).loss)
+        generator = torch.Generator().manual_seed(0)  # the same texts are drawn each time
+        for batch in self.rows.in_order(self.batch_size):
+            if len(batch["index"]) == self.batch_size:  # the loss depends on how many negatives there are
+                batch = {name: values.to(self.model.device) for name, values in batch.items()}
+                losses.append(self.objective(self.model, self.objective.draw(batch, generator)).loss)
         measured = {"validation_loss": float(torch.stack(losses).mean())}
         if self.truth is not None:
             embeds = embed_pooled(self.model, encode_ecgs(self.model, self.labelled))
-            scores = score_prompts(self.model, self.processor, embeds, self.task.phrase_prompts())
+            prompts = self.task.phrase_prompts(*(self.processor.languages or ()))
+            scores = score_prompts(self.model, self.processor, embeds, prompts)
             measured["zero_shot_macro_auroc"] = macro_average(auroc(self.truth.labels, scores))
         return measured
 
