@@ -51,11 +51,16 @@ class Baking(Cooking):
     POSITIONAL = "dish"
 
 
-def test_the_first_word_may_stand_for_a_flag():
-    for flags in (["pie", "--num-guests", "2"], ["--num-guests", "2", "--dish", "pie"]):
+def test_a_field_may_be_written_without_its_flag(capsys):
+    for flags in (["pie", "--num-guests", "2"], ["--num-guests", "2", "pie"]):
         assert parse_arguments(Baking, flags) == Baking(dish="pie", num_guests=2)
+    for arguments_type, flags in ((Cooking, ["pie"]), (Baking, []), (Baking, ["--dish", "pie"])):
+        with pytest.raises(SystemExit):
+            parse_arguments(arguments_type, flags)
+    capsys.readouterr()
     with pytest.raises(SystemExit):
-        parse_arguments(Cooking, ["pie"])
+        parse_arguments(Baking, ["--help"])
+    assert "what is cooked" in capsys.readouterr().out
 
 
 def test_flags_are_read_with_hyphens_and_types():

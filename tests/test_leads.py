@@ -1,4 +1,4 @@
-"""Lead names, aliases, and the limb leads that follow from two others."""
+"""Lead names, aliases, the limb leads that follow from two others, and the test of their order."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ import itertools
 import numpy as np
 import pytest
 
+from mets_ecg.io import read_wfdb
 from mets_ecg.leads import (
     LIMB_LEADS_FROM_I_AND_II,
+    MAX_LIMB_LEAD_ERROR,
     NUM_STANDARD_LEADS,
     STANDARD_LEADS,
     arrange_leads,
     canonical_lead,
     canonical_leads,
+    limb_lead_error,
 )
 
 # One sample of lead I and of lead II, and what Einthoven and Goldberger give for the other four, by hand.
 LIMB_VALUES = {"I": 0.6, "II": 1.0, "III": 0.4, "aVR": -0.8, "aVL": 0.1, "aVF": 0.7}
+
+
+@pytest.fixture(scope="module")
+def signal(ptb_xl_source):
+    return read_wfdb(ptb_xl_source / "records500" / "00000" / "00338_hr").signal.astype(float)
 
 
 def test_the_order_is_the_clinical_one():
@@ -112,3 +120,34 @@ def test_any_order_of_rows_gives_the_same_bits():
                               STANDARD_LEADS)  # fmt: skip
         np.testing.assert_array_equal(here[0], there[0])
         np.testing.assert_array_equal(here[1], there[1])
+
+
+def test_leads_in_their_order_obey_the_laws_and_in_another_they_do_not(signal):
+    assert limb_lead_error(signal, STANDARD_LEADS) < 0.02 < MAX_LIMB_LEAD_ERROR
+    names = list(STANDARD_LEADS)
+    for i, j in ((0, 1), (1, 2), (3, 4), (0, 5)):
+        swapped = list(names)
+        swapped[i], swapped[j] = names[j], names[i]
+        assert limb_lead_error(signal, swapped) > 0.5 > MAX_LIMB_LEAD_ERROR
+
+
+def test_the_limb_leads_departure_is_a_part_of_the_amplitude(signal):
+    changed = signal.copy()
+    changed[2] += 0.1 * np.sqrt(np.mean([np.var(row) for row in signal[:6]])) * np.resize([1.0, -1.0], signal.shape[1])
+    assert limb_lead_error(changed, STANDARD_LEADS) == pytest.approx(0.1, abs=0.01)
+    assert limb_lead_error(5 * changed + 3, STANDARD_LEADS) == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_limb_lead_that_came_off_is_not_compared(signal):
+    changed = signal.copy()
+    changed[3] = 1.5
+    assert limb_lead_error(changed, STANDARD_LEADS) < 0.02
+
+
+def test_without_i_or_ii_or_another_limb_lead_nothing_is_compared(signal):
+    changed = signal.copy()
+    changed[1] = 0.0
+    assert limb_lead_error(changed, STANDARD_LEADS) is None
+    assert limb_lead_error(signal[:2], ("I", "II")) is None
+    assert limb_lead_error(signal[1:], STANDARD_LEADS[1:]) is None
+    assert limb_lead_error(np.zeros((12, 100)), STANDARD_LEADS) is None

@@ -74,7 +74,7 @@ def test_called_without_a_command_it_shows_its_usage(capsys):
 def test_an_unknown_command_is_status_2_and_names_the_known_ones(capsys):
     assert main(["pretrian"]) == 2
     shown = capsys.readouterr()
-    assert "no command 'pretrian'; there are demo, simulate, build, reports, prepare, pretrain, evaluate, push" in shown.err and not shown.out
+    assert f"no command 'pretrian'; there are {', '.join(COMMANDS)}" in shown.err and not shown.out
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

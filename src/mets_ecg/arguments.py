@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import inspect
 import json
-import sys
 import types
 import typing
 from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter
@@ -33,7 +32,7 @@ def parse_arguments(arguments_type: type, argv: list[str] | None = None, *, prog
 
     Args:
         arguments_type: a dataclass; each field is a flag. A field of type `dict` takes JSON. Its class attribute
-            `POSITIONAL` may name the field that the first word is, where that is no flag.
+            `POSITIONAL` may name a field that is written without a flag.
         argv: the flags; default those of the process.
         prog: name of the program in its help.
         example: shown at the end of the help.
@@ -56,10 +55,13 @@ def parse_arguments(arguments_type: type, argv: list[str] | None = None, *, prog
         parents=[recipe_parser],
         formatter_class=_HelpFormatter,
     )
-    argv = list(sys.argv[1:] if argv is None else argv)
     positional = getattr(arguments_type, "POSITIONAL", None)
-    if positional and argv and not argv[0].startswith("-"):
-        argv.insert(0, f"--{positional}")
+    if positional is not None:
+        (flag,) = (action for action in parser._actions if action.dest == positional)
+        parser._remove_action(flag)
+        for spelling in flag.option_strings:
+            del parser._option_string_actions[spelling]
+        parser.add_argument(positional, help=flag.help)
     hints = typing.get_type_hints(arguments_type)
     for action in parser._actions:
         action.option_strings.sort(key=lambda flag: "_" in flag)  # the spelling with hyphens is shown first
@@ -101,6 +103,26 @@ def read_recipe(arguments_type: type, path: str | Path) -> dict:
         ValueError: it is no YAML mapping, or a value is not of its field's type.
         OSError: it cannot be read.
     """
+    recipe = read_yaml(path)
+    known = {field.name for field in dataclasses.fields(arguments_type)}
+    refuse_unknown(f"{path}: {arguments_type.__name__}", [name for name in recipe if name not in known], known)
+    hints = typing.get_type_hints(arguments_type)
+    for name, value in recipe.items():
+        if hints[name] is float and isinstance(value, str):  # YAML reads 1e-3 as a text, and 1.0e-3 as a number
+            with contextlib.suppress(ValueError):
+                value = recipe[name] = float(value)
+        if not _is_of_type(value, hints[name]):
+            raise ValueError(f"{path}: {name} must be {inspect.formatannotation(hints[name])}, got {value!r}")
+    return recipe
+
+
+def read_yaml(path: str | Path) -> dict:
+    """Return the fields of a recipe, whosever they are.
+
+    Raises:
+        ValueError: it is no YAML mapping.
+        OSError: it cannot be read.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no recipe {str(path)!r}")
     try:
@@ -111,15 +133,6 @@ def read_recipe(arguments_type: type, path: str | Path) -> dict:
         raise ValueError(
             f"the recipe {str(path)!r} must set fields as `name: value`, it holds a {type(recipe).__name__}"
         )
-    known = {field.name for field in dataclasses.fields(arguments_type)}
-    refuse_unknown(f"{path}: {arguments_type.__name__}", [name for name in recipe if name not in known], known)
-    hints = typing.get_type_hints(arguments_type)
-    for name, value in recipe.items():
-        if hints[name] is float and isinstance(value, str):  # YAML reads 1e-3 as a text, and 1.0e-3 as a number
-            with contextlib.suppress(ValueError):
-                value = recipe[name] = float(value)
-        if not _is_of_type(value, hints[name]):
-            raise ValueError(f"{path}: {name} must be {inspect.formatannotation(hints[name])}, got {value!r}")
     return recipe
 
 

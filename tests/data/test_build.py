@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -20,10 +21,12 @@ import pytest
 import wfdb
 from datasets import load_dataset
 
+import mets_ecg
 from mets_ecg.data.build import BuildArguments, _conditions, build_corpus, corpus_key, run_build
 from mets_ecg.data.corpora import CORPORA
 from mets_ecg.data.corpora.ptb_xl import PTBXL
 from mets_ecg.data.corpus_builder import Recording
+from mets_ecg.data.rows import _NOT_OF_ROWS
 from mets_ecg.data.saved_corpus import SavedCorpus
 from mets_ecg.data.shards import read_summary
 from mets_ecg.signals import INVALID_SAMPLE, decode_signal
@@ -107,6 +110,10 @@ def written_at(working: Path) -> dict[str, int]:
     return {path.stem: path.stat().st_mtime_ns for path in working.glob("*.rows")}
 
 
+def counted(*records: str) -> dict:
+    return {"count": len(records), "records": list(records)}
+
+
 def build(source, output, **options) -> dict | None:
     return run_build(BuildArguments("ptb-xl", str(output), source=str(source), **{"num_proc": 1} | options))
 
@@ -157,9 +164,9 @@ def test_losing_a_shard_is_loud(ptb_xl_source, tmp_path):
     next((output / "100hz").glob("train-00003-*")).unlink()
     with pytest.raises(Exception, match="(?i)expected.*33|NonMatchingSplitsSizes"):
         load_dataset(str(output), split="train", cache_dir=str(tmp_path / "other"))
-    with pytest.raises(FileNotFoundError, match="has 23 of 24 shards of split train: build it again"):
+    with pytest.raises(FileNotFoundError, match="has 23 of 24 shards of split train"):
         SavedCorpus(output)
-    with pytest.raises(FileExistsError, match="has lost 1 of 24 shards"):
+    with pytest.raises(FileNotFoundError, match="has 23 of 24 shards of split train, train-00003-of-00024.parquet is"):
         build_corpus(ManyShards(ptb_xl_source), output / "100hz")
 
 
@@ -255,11 +262,26 @@ def test_all_damaged_recordings_are_named_and_can_be_left_out(source, tmp_path):
         damage(source, record_id, suffix, change)
     with pytest.raises(ValueError, match="8 recordings cannot be read") as raised:
         build(source, tmp_path / "out")
-    words = str(raised.value).partition("--leave-out ")[2].partition(", and run the same command")[0].split()
+    named = str(raised.value).partition("--leave-out ")[2].partition(", and run the same command")[0]
+    assert named == str(tmp_path / "out" / ".100hz.building" / "damaged.txt")
+    words = Path(named).read_text().splitlines()
     assert sorted(map(int, words)) == ids
     assert not (tmp_path / "out" / "100hz").exists() and not (tmp_path / "out" / "README.md").exists()
-    summary = build(source, tmp_path / "out", leave_out=words)
-    assert summary["left_out"] == sorted(words) and summary["splits"]["train"]["num_rows"] == 25
+    damage(source, 424, "dat", lambda data: data[:-10])
+    with pytest.raises(ValueError, match="1 recordings cannot be read"):
+        build(source, tmp_path / "out", leave_out=[named])
+    summary = build(source, tmp_path / "out", leave_out=[named])
+    assert summary["left_out"] == counted(*sorted([*words, "424"])) and summary["splits"]["train"]["num_rows"] == 24
+    assert not Path(named).exists()
+
+
+def test_a_file_of_ids_to_leave_out_may_stand_beside_ids(ptb_xl_source, tmp_path):
+    (tmp_path / "mine.txt").write_text(" 3\r\n\n11\n")
+    summary = build(ptb_xl_source, tmp_path / "out", leave_out=["1", str(tmp_path / "mine.txt")])
+    assert summary["left_out"] == counted("1", "11", "3")
+    (tmp_path / "mine.txt").write_text("three\n")
+    with pytest.raises(ValueError, match="--leave-out: 1 record ids are not in the source, for example 'three'"):
+        build(ptb_xl_source, tmp_path / "other", leave_out=[str(tmp_path / "mine.txt")])
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -268,7 +290,8 @@ def test_each_kind_of_damage_is_told_with_its_record(source, tmp_path, kind):
     damage(source, 292, suffix, change)
     with pytest.raises(ValueError, match="1 recordings cannot be read.*: 292: .*00292_lr") as raised:
         build_corpus(PTBXL(source), tmp_path / "corpus", num_proc=1)
-    assert "--leave-out 292, and run the same command" in str(raised.value)
+    assert (tmp_path / ".corpus.building" / "damaged.txt").read_text() == "292\n"
+    assert not isinstance(raised.value, OSError)
 
 
 def test_damage_that_no_reader_thought_of_is_told_with_its_record(ptb_xl_source, tmp_path, monkeypatch):
@@ -277,6 +300,36 @@ def test_damage_that_no_reader_thought_of_is_told_with_its_record(ptb_xl_source,
 
     monkeypatch.setattr(PTBXL, "read", read)
     with pytest.raises(ValueError, match="1 recordings cannot be read.*: 292: KeyError: 'column'"):
+        build_corpus(PTBXL(ptb_xl_source), tmp_path / "corpus", num_proc=1)
+
+
+def fail_at_292(monkeypatch, error: Exception) -> None:
+    def read(self, recording, real=PTBXL.read):
+        if recording.record_id == "292":
+            raise error
+        yield from real(self, recording)
+
+    monkeypatch.setattr(PTBXL, "read", read)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("too much"), OSError(5, "Input/output error"), OSError(28, "No space left")]
+)
+def test_a_machine_that_fails_is_no_damage_of_the_recording(ptb_xl_source, tmp_path, monkeypatch, error):
+    fail_at_292(monkeypatch, error)
+    with pytest.raises(type(error)) as raised:
+        build_corpus(PTBXL(ptb_xl_source), tmp_path / "corpus", num_proc=1)
+    assert not (tmp_path / ".corpus.building" / "damaged.txt").exists()
+    if isinstance(error, OSError):
+        assert f"recording 292: {error.strerror}: '{ptb_xl_source}'" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("not a recording"), FileNotFoundError(2, "not there"), PermissionError(13, "not yours")]
+)
+def test_a_file_that_cannot_be_opened_or_understood_is_damage(ptb_xl_source, tmp_path, monkeypatch, error):
+    fail_at_292(monkeypatch, error)
+    with pytest.raises(ValueError, match="1 recordings cannot be read.*: 292: .*not "):
         build_corpus(PTBXL(ptb_xl_source), tmp_path / "corpus", num_proc=1)
 
 
@@ -316,14 +369,34 @@ def test_missing_recordings_are_counted_and_named_and_strict_refuses_them(source
         build(source, tmp_path / "out", strict=True)
     assert not (tmp_path / "out").exists()
     summary = build(source, tmp_path / "out")
-    assert summary["missing"] == ["292", "443"] and summary["splits"]["train"]["num_rows"] == 31
+    assert summary["missing"] == counted("292", "443") and summary["splits"]["train"]["num_rows"] == 31
     assert "2 listed but not in the source: 292, 443" in capsys.readouterr().out
 
 
 def test_strict_takes_recordings_that_are_left_out_for_unwanted(source, tmp_path):
     remove(source, 292)
     summary = build(source, tmp_path / "out", strict=True, leave_out=["292"])
-    assert summary["missing"] == [] and summary["left_out"] == ["292"]
+    assert summary["missing"] == counted() and summary["left_out"] == counted("292")
+
+
+def test_of_many_records_the_summary_names_the_first(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("mets_ecg.data.build._NAMED", 2)
+    ids = [recording.record_id for recording in PTBXL(source).find()[0]][:3]
+    for record_id in ids:
+        remove(source, int(record_id))
+    summary = build(source, tmp_path / "out")
+    assert summary["missing"] == {"count": 3, "records": ids[:2]}
+
+
+def test_the_summary_says_whose_corpus_it_is(corpus):
+    summary = read_summary(corpus / "100hz")
+    info = PTBXL.info
+    assert [summary[name] for name in ("title", "licence", "doi", "homepage")] == [
+        info.title,
+        info.licence,
+        info.doi,
+        info.homepage,
+    ]
 
 
 def test_an_unknown_id_to_leave_out_is_refused(ptb_xl_source, tmp_path):
@@ -397,16 +470,19 @@ def set_lead(source: Path, record_id: int, lead: int, values) -> None:
 def test_what_is_odd_but_real_is_kept_and_counted(source, tmp_path, capsys):
     set_lead(source, 292, 7, 77)
     set_lead(source, 1, 2, np.where(np.arange(1000) == 500, -12_000, 0))
+    set_lead(source, 2, 4, INVALID_SAMPLE)
     summary = build(source, tmp_path / "out")
     assert summary["conditions"] == {
-        "flat_lead": ["292"],
-        "large_amplitude": ["1"],
-        "empty_report": ["443"],
-        "no_finding": ["292"],
+        "flat_lead": counted("292"),
+        "missing_samples": counted("2"),
+        "large_amplitude": counted("1"),
+        "empty_report": counted("443"),
+        "no_finding": counted("292"),
     }
     said = capsys.readouterr().out
     for line in (
         "1 with a lead that never changes: 292",
+        "1 with samples that were not recorded: 2",
         "1 beyond 10 mV: 1",
         "1 with an empty report: 443",
         "1 whose report states no finding: 292",
@@ -428,9 +504,12 @@ def found(signal, **row) -> set[str]:
 def test_a_lead_is_flat_if_what_was_recorded_never_changes():
     gap = INVALID_SAMPLE
     assert found([[0, 1, 0], [5, 5, 5]]) == {"flat_lead"}
-    assert found([[0, 1, 0], [5, gap, 5]]) == {"flat_lead"}
-    assert found([[0, 1, 0], [gap, gap, gap]]) == {"flat_lead"}
-    assert found([[0, gap, 1], [5, gap, 6]]) == set()
+    assert found([[0, 1, 0], [5, gap, 5]]) == {"flat_lead", "missing_samples"}
+    assert found([[0, gap, 1], [5, gap, 6]]) == {"missing_samples"}
+
+
+def test_a_lead_that_was_not_recorded_is_missing_and_not_flat():
+    assert found([[0, 1, 0], [INVALID_SAMPLE] * 3]) == {"missing_samples"}
 
 
 def test_an_amplitude_is_large_beyond_10_mv_from_the_baseline():
@@ -439,8 +518,8 @@ def test_an_amplitude_is_large_beyond_10_mv_from_the_baseline():
     assert found([[10_001, 0]], baseline=[5_000]) == set()
     assert found([[-5_001, 0]], baseline=[5_000]) == {"large_amplitude"}
     assert found([[2_001, 0]], gain=[200.0]) == {"large_amplitude"}
-    assert found([[INVALID_SAMPLE, 1, 0]]) == set()
-    assert found([[INVALID_SAMPLE, -10_001, 0]]) == {"large_amplitude"}
+    assert found([[INVALID_SAMPLE, 1, 0]]) == {"missing_samples"}
+    assert found([[INVALID_SAMPLE, -10_001, 0]]) == {"missing_samples", "large_amplitude"}
 
 
 def test_reports_are_empty_or_without_finding_or_absent():
@@ -497,6 +576,11 @@ def test_a_translation_of_a_recording_that_is_not_there_is_not_counted(source, t
         ({"source": None}, "say where ptb-xl's files are, by --source"),
         ({"download": "x"}, "say where ptb-xl's files are, by --source"),
         ({"config_name": "250hz"}, "ptb-xl has no config '250hz': there are 100hz, 500hz"),
+        (
+            {"config_name": "250hz", "source": None, "download": "x"},
+            "ptb-xl has no config '250hz': there are 100hz, 500hz",
+        ),
+        ({"shard": "1/2", "source": None, "download": "x"}, "--shard and --download: every machine would fetch all"),
         ({"shard": "3/2"}, "--shard '3/2' is no part of a build"),
         ({"num_proc": -1}, "--num-proc -1: at least one process"),
         ({"corpus": "sph", "source": None, "download": "x"}, "sph is not to be fetched from here: get it at https://"),
@@ -571,6 +655,28 @@ def test_the_key_depends_on_all_that_the_rows_do(source):
     table.write_text(table.read_text().replace("sinusrhythmus periphere niederspannung", "sinusrhythmus"))
     keys.add(key())
     assert len(keys) == 7
+
+
+def test_what_makes_no_rows_is_not_digested_and_what_does_is(tmp_path):
+    package = Path(mets_ecg.__file__).parent
+    copy = tmp_path / "mets_ecg"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def digest_of_copy() -> str:
+        spec = importlib.util.spec_from_file_location("mets_ecg.data.rows_copy", copy / "data" / "rows.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.source_digest()
+
+    before = digest_of_copy()
+    for name in (*_NOT_OF_ROWS, "../demo", "../training/loop"):
+        path = copy / "data" / f"{name}.py"
+        path.write_text(path.read_text() + "\n")
+    assert digest_of_copy() == before
+    for name in ("data/build.py", "data/corpora/ludb.py", "data/glossary.tsv", "io/wfdb.py", "io/hdf5.py", "leads.py"):
+        (copy / name).write_text((copy / name).read_text() + "\n")
+        assert digest_of_copy() != before, name
+        before = digest_of_copy()
 
 
 def test_every_corpus_fills_the_columns_that_it_promises():

@@ -15,6 +15,10 @@ from mets_ecg.data.dataset_card import CONDITIONS, LICENCES, check_output, descr
 from mets_ecg.data.shards import write_parquet
 
 
+def count(*records: str, number: int | None = None) -> dict:
+    return {"count": len(records) if number is None else number, "records": list(records)}
+
+
 def make_build(folder, kind, config, rows=3, **changes) -> dict:
     """A small fake build: shards with nothing but ids, and its summary."""
     builder = object.__new__(kind)  # no source is needed
@@ -30,12 +34,12 @@ def make_build(folder, kind, config, rows=3, **changes) -> dict:
         "corpus": kind.name,
         "config": config,
         "version": kind.info.version,
-        "missing": [],
-        "left_out": [],
+        "missing": count(),
+        "left_out": count(),
         "translated": 0,
         "splits": splits,
         "empty_splits": [],
-        "conditions": {name: [] for name in CONDITIONS},
+        "conditions": {name: count() for name in CONDITIONS},
         "features": builder.features.to_dict(),
     } | changes
     (folder / config / "build.json").write_text(json.dumps(summary))
@@ -96,6 +100,13 @@ def test_every_class_is_named(card):
                 assert re.findall(r"`([^`]+)`", line)[1:] == [name.replace("|", "\\|") for name in names]
 
 
+def test_reports_are_explained_where_there_are_some(card):
+    kind, _, text = card
+    (line,) = [line for line in text.splitlines() if line.startswith("| `report`")]
+    assert ("the source has no reports" in line) == (not kind.info.languages)
+    assert ("`report_en` is made from `report` by rules" in text) == bool(kind.info.languages)
+
+
 def test_its_yaml_says_what_datasets_and_the_hub_need(card):
     kind, _, text = card
     data = DatasetCard(text).data.to_dict()
@@ -131,10 +142,13 @@ def test_its_code_names_what_is_there(card):
 
 def test_what_was_found_is_in_the_card(tmp_path):
     kind = CORPORA["ptb-xl"]
-    conditions = {name: [] for name in CONDITIONS} | {"flat_lead": [f"{i}" for i in range(7)]}
-    make_build(tmp_path, kind, "500hz", rows=1200, missing=["5", "6"], empty_splits=["test"], conditions=conditions)
+    flat = {"flat_lead": count(*"0123456", number=7000), "missing_samples": count("8")}
+    conditions = {name: count() for name in CONDITIONS} | flat
+    missing = count("5", "6")
+    make_build(tmp_path, kind, "500hz", rows=1200, missing=missing, empty_splits=["test"], conditions=conditions)
     text = write_card(tmp_path, kind).read_text()
-    assert "7 with a lead that never changes: 0, 1, 2, 3, 4, ...\n" in text
+    assert "7000 with a lead that never changes: 0, 1, 2, 3, 4, ...\n" in text
+    assert "1 with samples that were not recorded: 8\n" in text
     assert "2 listed but not in the source: 5, 6\n" in text
     assert "Config `500hz` has no rows of split `test`: the source" in text
     assert "size_categories: 1K<n<10K" in text
@@ -203,7 +217,7 @@ def test_only_the_own_card_is_overwritten(tmp_path):
 
 
 def test_a_summary_in_words(tmp_path):
-    summary = make_build(tmp_path, CORPORA["ptb-xl"], "100hz", left_out=["9"], translated=2)
+    summary = make_build(tmp_path, CORPORA["ptb-xl"], "100hz", left_out=count("9"), translated=2)
     assert describe(summary).splitlines() == [
         "ptb-xl 100hz: 9 rows (train 3, validation 3, test 3)",
         "1 left out as asked: 9",

@@ -217,16 +217,6 @@ def test_a_folder_of_another_corpus_extractor_or_code_is_left_alone(extractor, t
         prepare_folder(corpus, extractor, folder, num_proc=1)
 
 
-def test_a_recording_that_cannot_be_read_right_is_named(extractor, tmp_path):
-    flat = {**ragged_rows()[0], **encode_signal(np.zeros((12, 1000)))}
-    corpus = write_corpus(tmp_path / "corpus", splits={"full": [ragged_rows()[1], flat]})
-    with pytest.raises(ValueError, match="ragged-0: every lead is flat"):
-        prepare_folder(corpus, extractor, tmp_path / "prepared", num_proc=1)
-    with pytest.raises(ValueError, match="ragged-0: every lead is flat"):
-        prepare(corpus.dataset(), extractor)
-    assert not (tmp_path / "prepared").exists()
-
-
 def test_what_is_prepared_is_not_prepared_again(extractor, tmp_path):
     prepare_folder(write_corpus(tmp_path / "corpus"), extractor, tmp_path / "prepared", num_proc=1)
     with pytest.raises(ValueError, match="is prepared already"):
@@ -283,3 +273,38 @@ def test_rows_of_a_selection_are_prepared_as_those_of_the_whole(simulated_corpus
     assert isinstance(some, Dataset)
     chosen, whole = MemoryMappedRows(some).take([0, 1]), MemoryMappedRows(prepared).take([150, 3])
     assert np.array_equal(chosen["input_values"], whole["input_values"])
+
+
+def with_a_flat_one() -> list[dict]:
+    rows = ragged_rows()
+    flat = rows[2] | {"record_id": "flat", **encode_signal(np.zeros((12, 1000))), "sampling_rate": 100.0}
+    return [*rows[:2], flat, *rows[2:]]
+
+
+def test_recordings_that_the_model_cannot_use_are_left_out_and_named(tmp_path, caplog, capsys):
+    extractor = ECGFeatureExtractor(sampling_rate=100, bandpass=None)
+    corpus = write_corpus(tmp_path / "corpus", splits={"train": with_a_flat_one()})
+    expected = [row["record_id"] for row in ragged_rows()]
+
+    mapped = prepare(corpus.dataset(), extractor)
+    assert mapped["record_id"][:] == expected
+    assert "1 recordings cannot be used and are left out: flat; the first because flat" in caplog.text
+
+    summary = prepare_folder(corpus, extractor, tmp_path / "prepared", num_proc=1)
+    written = load_prepared_rows(extractor, data=str(tmp_path / "prepared"))
+    assert written["record_id"][:] == expected
+    assert summary["unusable"]["count"] == 1 and summary["unusable"]["records"][0][0] == "flat"
+    first, second = (MemoryMappedRows(mapped).take(range(6)), written.take(range(6)))
+    np.testing.assert_array_equal(first["input_values"], second["input_values"])
+
+
+def test_a_corpus_of_which_nothing_can_be_used_is_refused(tmp_path):
+    extractor = ECGFeatureExtractor(sampling_rate=100, bandpass=None)
+    corpus = write_corpus(tmp_path / "corpus", splits={"train": with_a_flat_one()[2:3]})
+    for attempt in (
+        lambda: prepare(corpus.dataset(), extractor),
+        lambda: prepare_folder(corpus, extractor, tmp_path / "prepared", num_proc=1),
+    ):
+        with pytest.raises(ValueError, match="none of 1 recordings can be used, and the first because flat"):
+            attempt()
+    assert not (tmp_path / "prepared").exists()

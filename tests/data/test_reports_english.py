@@ -259,6 +259,42 @@ def test_a_broken_line_of_the_glossary_is_named(tmp_path, monkeypatch):
         reports_english._glossary.cache_clear()
 
 
+@pytest.fixture
+def read_glossary(tmp_path, monkeypatch):
+    """Read a glossary of these lines in place of the package's."""
+
+    def read(*lines):
+        text = "\n".join(["language\tkind\tsource\tenglish", *lines])
+        (tmp_path / "glossary.tsv").write_text(text, encoding="utf-8")
+        (tmp_path / "english_words.txt").write_text("", encoding="utf-8")
+        monkeypatch.setattr(reports_english, "FOLDER", tmp_path)
+        reports_english._glossary.cache_clear()
+        return reports_english._glossary()
+
+    yield read
+    monkeypatch.undo()
+    reports_english._glossary.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("de\tfinding\tpuls\tpulse", "sv\tfinding\tpuls\theart rate"),
+        ("de\tfinding\tpuls\tpulse", "sv\tword\tpuls\tpulse"),
+        ("de\tfinding\tüber\tabove", "sv\tfinding\tueber\tover"),  # one spelling, once folded
+        ("de\tfinding\tunbest. typ\tunknown axis", "de\tfinding\tunbest typ\tno axis"),  # once its full stop is gone
+    ],
+)
+def test_two_lines_that_disagree_about_a_source_are_an_error_that_names_both(read_glossary, first, second):
+    with pytest.raises(ValueError, match="glossary.tsv, lines 2 and 4: .*all languages share one tree"):
+        read_glossary(first, "en\tfinding\tother\tother", second)
+
+
+def test_two_languages_may_agree_about_a_source(read_glossary):
+    tree = read_glossary("de\tfinding\tpuls\tpulse", "sv\tfinding\tpuls\tpulse")
+    assert tree["puls"][None].english == "pulse"
+
+
 @pytest.mark.parametrize("text", ["v1" + "," * 50000, "v1 - " * 20000, "(" * 50000, "i, " * 30000, "v" * 50000])
 def test_odd_text_takes_no_longer_than_its_length(text):
     started = time.perf_counter()

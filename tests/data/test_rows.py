@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from mets_ecg.data.rows import corpus_features, encode_signal
+from mets_ecg.data.rows import age_columns, corpus_features, encode_signal
 from mets_ecg.signals import INVALID_SAMPLE, decode_signal
 
 
@@ -62,6 +62,18 @@ def test_the_row_has_the_columns_of_the_design_and_the_label_names():
     assert features["labels_super"].feature.names == ["NORM", "MI"]
     assert features["labels_rhythm"].feature.names == ["SR"]
     assert features["signal"].feature.feature.dtype == "int16"
+
+
+@pytest.mark.parametrize(
+    ("age", "over_89"), [(0.0, False), (56.0, False), (89.0, False), (89.5, True), (95.0, True), (None, None)]
+)
+def test_an_age_is_kept_as_it_is_given_above_89_too(age, over_89):
+    assert age_columns(age) == {"age": age, "age_over_89": over_89}
+
+
+@pytest.mark.parametrize("age", [None, 300.0])
+def test_a_hidden_age_is_no_number_but_over_89(age):
+    assert age_columns(age, hidden=True) == {"age": None, "age_over_89": True}
 
 
 def test_rows_of_other_lengths_and_lead_numbers_share_a_data_set():

@@ -94,7 +94,7 @@ def test_a_lost_shard_is_noticed(tmp_path):
         SavedCorpus(folder)
     for path in folder.glob("*.parquet"):
         path.unlink()
-    with pytest.raises(FileNotFoundError, match="has 0 of 1 shards of split test"):
+    with pytest.raises(FileNotFoundError, match="has no shards of split test"):
         SavedCorpus(folder)
 
 
@@ -125,3 +125,10 @@ def test_a_repository_without_a_network_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConnectionError, match="offline"):
         SavedCorpus("user/ptb-xl")
+
+
+def test_the_folder_of_one_config_is_no_other(tmp_path):
+    folder = write_config(tmp_path / "corpus" / "100hz", {"train": ["1"]})
+    assert SavedCorpus(folder, config="100hz").config == "100hz"
+    with pytest.raises(ValueError, match="is the config 100hz: for '500hz', name the folder above it"):
+        SavedCorpus(folder, config="500hz")

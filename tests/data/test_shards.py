@@ -25,6 +25,7 @@ from mets_ecg.data.shards import (
     read_summary,
     shard_names,
     split_evenly,
+    split_files,
     summarize_splits,
     write_parquet,
     write_shards,
@@ -118,6 +119,10 @@ def write_damaged(content: int, path: Path) -> dict:
     return write(content, path) | {"damaged": damaged}
 
 
+def write_from_a_full_cache(content: int, path: Path) -> dict:
+    raise OSError(errno.ENOSPC, "recording 3: No space left on device", "/mnt/source")
+
+
 def write_and_count(log: Path, content: int, path: Path) -> dict:
     with log.open("a") as file:
         file.write("x")
@@ -186,8 +191,42 @@ def test_a_finished_folder_of_another_key_is_left_alone(folder, expected):
 def test_a_finished_folder_that_lost_a_shard_is_not_taken_for_whole(folder):
     build(folder)
     (folder / "train-00005-of-00008.parquet").unlink()
-    with pytest.raises(FileExistsError, match="has lost 1 of 8 shards, train-00005-of-00008.parquet.*remove that"):
+    with pytest.raises(
+        FileNotFoundError, match="has 7 of 8 shards of split train, train-00005-of-00008.parquet is mis"
+    ):
         build(folder)
+
+
+def make_files(folder: Path, *names: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / f"{name}.parquet").touch()
+
+
+def test_the_files_of_a_split_are_its_own_and_in_order(folder):
+    make_files(folder, *shard_names("a", 3)[::-1], *shard_names("a-of-b", 1), *shard_names("a_b", 2), "other")
+    assert split_files(folder, "a") == [folder / f"a-0000{i}-of-00003.parquet" for i in range(3)]
+    assert split_files(str(folder), "a-of-b") == [folder / "a-of-b-00000-of-00001.parquet"]
+
+
+def test_a_split_that_is_not_whole_is_refused(folder):
+    make_files(folder, *shard_names("a", 3)[:2], *shard_names("c", 1))
+    with pytest.raises(
+        FileNotFoundError, match="2 of 3 shards of split a, a-00002-of-00003.parquet is missing: remove"
+    ):
+        split_files(folder, "a")
+    with pytest.raises(FileNotFoundError, match="corpus' has no shards of split b: remove that folder and run"):
+        split_files(folder, "b")
+    with pytest.raises(FileNotFoundError, match="none' has no shards of split a"):
+        split_files(folder / "none", "a")
+
+
+def test_a_split_of_two_builds_is_refused(folder):
+    make_files(folder, *shard_names("a", 2), *shard_names("a", 1))
+    with pytest.raises(
+        ValueError, match="mixes shards of two builds, as a-00000-of-00001.parquet and a-00000-of-00002.parquet: remove"
+    ):
+        split_files(folder, "a")
 
 
 def test_a_folder_may_be_named_relative_to_the_current_one(folder, expected, monkeypatch):
@@ -263,6 +302,25 @@ def test_a_build_of_another_key_begins_anew(folder, working):
     assert read_summary(folder)["key"] == "k"
     assert (folder / "train-00000-of-00008.parquet").read_bytes()[:1] == b"\0"
     assert len(content(folder)) == 9
+
+
+def test_how_much_of_an_earlier_call_is_of_no_use_is_said_once(folder, caplog):
+    changed = [
+        Shard(shard.name, shard.content, 10, key="new" if i in (0, 3, 4) else "old") for i, shard in enumerate(PLAN)
+    ]
+    build(folder, key="old", part=(1, 1))
+    assert not caplog.records
+    build(folder, plan=changed, part=(1, 2))
+    assert caplog.messages == [
+        "2 of 4 shards were made from other files, arguments or code, or are damaged, and are written anew"
+    ]
+    caplog.clear()
+    fewer = [Shard(name, i, 10) for i, name in enumerate(shard_names("train", 4))]
+    build(folder, plan=fewer)
+    assert [message[:13] for message in caplog.messages] == ["8 of 8 shards"]
+    caplog.clear()
+    build(folder, plan=fewer)
+    assert not caplog.records
 
 
 def test_a_shard_of_its_own_key_outlives_a_change_elsewhere(folder, tmp_path):
@@ -405,13 +463,28 @@ def test_all_damaged_recordings_are_named_and_the_other_shards_kept(folder, work
         build(folder, write_damaged)
     said = str(raised.value)
     assert "r2 0: is cut; r2 1: is cut;" in said and "(and 3 more)" in said
-    assert "--leave-out 'r2 0' 'r2 1' 'r2 2' 'r2 3' 'r6 0' 'r6 1' 'r6 2' 'r6 3', and run" in said
+    assert "r6 1" not in said and f"--leave-out {working / 'damaged.txt'}, and run the same command" in said
+    assert (working / "damaged.txt").read_text().splitlines() == [f"r{i} {j}" for i in (2, 6) for j in range(4)]
     assert sorted(finished_shards(working)) == [shard.name for shard in PLAN if shard.content not in (2, 6)]
     with pytest.raises(ValueError, match="8 recordings cannot be read"):
         build(folder, write_damaged, part=(1, 1))
     assert not folder.exists()
+    with pytest.raises(ZeroDivisionError):
+        build(folder, summarize=lambda notes: 1 / 0)
+    assert (working / "damaged.txt").exists()  # the call that goes on has it among its arguments
     build(folder)
-    assert content(folder) == expected
+    assert content(folder) == expected and not working.exists()
+
+
+def test_the_file_of_damaged_recordings_names_what_was_left_out_before_too(folder, working):
+    with pytest.raises(ValueError, match=r"8 recordings cannot be read.*--leave-out \S+/damaged-3-of-4.txt, and run"):
+        build(folder, write_damaged, left_out={"r0", "r2 1"}, part=(3, 4))
+    assert (working / "damaged-3-of-4.txt").read_text() == "r0\nr2 0\nr2 1\nr2 2\nr2 3\nr6 0\nr6 1\nr6 2\nr6 3\n"
+
+
+def test_no_room_elsewhere_is_not_said_to_be_that_of_the_build(folder):
+    with pytest.raises(OSError, match=r"^\[Errno 28\] recording 3: No space left on device: '/mnt/source'$"):
+        build(folder, write_from_a_full_cache)
 
 
 def test_the_bar_counts_records_and_begins_where_the_last_call_stopped(folder, monkeypatch):

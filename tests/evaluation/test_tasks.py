@@ -56,7 +56,7 @@ def test_every_class_speaks_the_same_languages(task):
         ("CD", ["first degree av", "intraventricular"]),
         ("MI", ["inferior", "anterior", "anteroseptal", "lateral"]),
         ("HYP", ["left ventricular hypertrophy", "strain", "voltage", "left atrial enlargement"]),
-        ("STTC", ["t wave", "depressed", "ischaemia", "non-specific st"]),
+        ("STTC", ["t wave", "depressed", "ischemia", "non-specific st"]),
     ],
 )
 def test_english_phrases_cover_the_frequent_findings(code, findings):

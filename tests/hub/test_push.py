@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, DatasetInfo, Features, List, SplitDict
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from mets_ecg.hub.push import push_corpus, read_corpus_folder
+from mets_ecg.hub.push import PushArguments, _num_rows, push_corpus, read_corpus_folder, run_push
 
 FEATURES = Features(
     {
@@ -341,19 +341,35 @@ def damage_rows(folder: Path) -> None:
     ("damage", "error", "reason"),
     [
         (shutil.rmtree, FileNotFoundError, r"there is no folder '.*ptb-xl'"),
-        (damage_readme, FileNotFoundError, r"no README.md: its build is not finished. Run `mets-ecg build` again"),
+        (
+            damage_readme,
+            FileNotFoundError,
+            r"is no corpus that can be pushed, it has no README.md: `mets-ecg build` and",
+        ),
         (damage_yaml, ValueError, r"the YAML on top of '.*README.md' cannot be read"),
         (damage_configs, ValueError, r"names no data files: this is no corpus made by `mets-ecg build`"),
-        (damage_missing, FileNotFoundError, r"has no 500hz/train-00001-of-00003.parquet \(1 missing\): remove that"),
-        (damage_last, FileNotFoundError, r"has no 500hz/train-00002-of-00003.parquet \(1 missing\): remove that"),
-        (damage_split, FileNotFoundError, r"has no 100hz/test-\*.parquet, which its card names"),
+        (
+            damage_missing,
+            FileNotFoundError,
+            r"500hz' has 2 of 3 shards of split train, train-00001-of-00003.parquet is",
+        ),
+        (damage_last, FileNotFoundError, r"500hz' has 2 of 3 shards of split train, train-00002-of-00003.parquet is"),
+        (
+            damage_split,
+            FileNotFoundError,
+            r"100hz' has no shards of split test: remove that folder and run the command",
+        ),
         (
             damage_mixed,
             ValueError,
-            r"mixes shards of two builds, as 100hz/test-00000-of-00001.parquet and 100hz/test-0",
+            r"100hz' mixes shards of two builds, as test-00000-of-00001.parquet and test-00000-of-00002.parquet",
         ),
         (damage_cut, ValueError, r"the shard '.*100hz/test-00000-of-00001.parquet' is damaged"),
-        (damage_rows, ValueError, r"the card states 5 rows for 500hz, validation, the shards hold 4"),
+        (
+            damage_rows,
+            ValueError,
+            r"the card states 5 rows for 500hz, validation, the shards hold 4: remove that folder",
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -361,6 +377,15 @@ def test_a_folder_that_is_no_whole_corpus_is_refused(corpus, damage, error, reas
     damage(corpus)
     with pytest.raises(error, match=reason):
         push_corpus(corpus, NAME)
+
+
+def test_every_footer_is_read_once(original, monkeypatch):
+    read = []
+    monkeypatch.setattr("mets_ecg.hub.push._num_rows", lambda path, real=_num_rows: read.append(path) or real(path))
+    monkeypatch.setattr("mets_ecg.hub.push.get_token", lambda: None)
+    with pytest.raises(PermissionError, match="there is no token for the Hub"):
+        run_push(PushArguments(str(original), NAME))
+    assert sorted(read) == sorted(original.rglob("*.parquet"))
 
 
 def test_nothing_is_sent_of_a_corpus_with_a_missing_shard(loopback_hub, session, corpus):

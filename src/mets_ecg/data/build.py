@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from .rows import source_digest
 from .shards import Shard, parse_part, shard_names, split_evenly, summarize_splits, write_parquet, write_shards
 
 _LARGE_AMPLITUDE_MV = 10.0
+_NAMED = 1000  # ids of a kind in the summary: of a corpus of millions they would be megabytes
 
 
 @dataclass
@@ -39,7 +41,9 @@ class BuildArguments:
     download: str | None = argument(None, help="fetch the publisher's files into this folder first, or go on with it")
     config_name: str | None = argument(None, help="which version of the corpus, as 500hz of ptb-xl; default its first")
     strict: bool = argument(False, help="refuse a source that lacks recordings which its tables list")
-    leave_out: list[str] = argument(default_factory=list, help="ids of recordings that shall not be read")
+    leave_out: list[str] = argument(
+        default_factory=list, help="ids of recordings that shall not be read, or files of one id a line"
+    )
     reports: str | None = argument(None, help="CSV of your own translations: columns record_id, report_en")
     shard: str | None = argument(
         None, help="2/8: the second of eight parts, on any machine; a call without it makes the corpus of the parts"
@@ -54,7 +58,7 @@ def run_build(arguments: BuildArguments) -> dict | None:
         What stands in the config's `build.json`; None where only a part was built.
 
     Raises:
-        ValueError: there is no such corpus or config; or recordings are damaged, and the message names them.
+        ValueError: there is no such corpus or config; or recordings are damaged, and the message says which.
         FileNotFoundError: the source lacks a table or all recordings; or, under `strict`, any.
         FileExistsError: the output is there already, from another source, or holds something else.
         OSError, RuntimeError: the build stopped, as `write_shards` says; the same call goes on.
@@ -65,11 +69,19 @@ def run_build(arguments: BuildArguments) -> dict | None:
     if (arguments.source is None) == (arguments.download is None):
         raise ValueError(f"say where {kind.name}'s files are, by --source, or shall be fetched to, by --download")
     part = parse_part(arguments.shard)
+    if part is not None and arguments.download is not None:
+        raise ValueError(
+            "--shard and --download: every machine would fetch all files. Let one call without --shard fetch them (it "
+            "may be stopped once it says so), then build the parts with --source"
+        )
+    leave_out = _read_leave_out(arguments.leave_out)
     translations = _read_translations(arguments.reports)
     check_output(arguments.output, kind)
     if arguments.download is not None:
         if kind.info.download_url is None:
             raise ValueError(f"{kind.name} is not to be fetched from here: get it at {kind.info.homepage}")
+        with contextlib.suppress(FileNotFoundError):  # the folder may not be there yet, the config must be
+            kind(arguments.download, arguments.config_name)
         patterns = kind.download_patterns(arguments.config_name or kind.configs[0])
         fetched = download(kind.info.download_url, arguments.download, patterns=patterns)
         print(f"fetched {fetched}")
@@ -78,7 +90,7 @@ def run_build(arguments: BuildArguments) -> dict | None:
         builder,
         Path(arguments.output) / builder.config,
         strict=arguments.strict,
-        leave_out=arguments.leave_out,
+        leave_out=leave_out,
         translations=translations,
         part=part,
         num_proc=arguments.num_proc,
@@ -141,8 +153,12 @@ def build_corpus(
         "corpus": builder.name,
         "config": builder.config,
         "version": builder.info.version,
-        "missing": [recording.record_id for recording in missing],
-        "left_out": sorted(left_out),
+        "title": builder.info.title,
+        "licence": builder.info.licence,
+        "doi": builder.info.doi,
+        "homepage": builder.info.homepage,
+        "missing": _count([recording.record_id for recording in missing]),
+        "left_out": _count(sorted(left_out)),
         "translated": sum(len(texts) for _, texts in (shard.content for shard in plan)),
     }
     return write_shards(
@@ -151,6 +167,7 @@ def build_corpus(
         partial(_write_shard, builder),
         key=hashlib.sha256(repr([(shard.name, shard.key) for shard in plan]).encode()).hexdigest(),
         summarize=partial(_summarize, facts, builder, plan),
+        left_out=left_out,
         part=part,
         num_proc=num_proc,
         description=f"building {builder.name}",
@@ -189,9 +206,13 @@ def corpus_key(
 
 
 def _write_shard(builder: CorpusBuilder, content: tuple[Sequence[Recording], Mapping[str, str]], path: Path) -> dict:
-    """Write one shard; return what its rows show. Damaged recordings are gathered, so that all are named at once."""
+    """Write one shard; return what its rows show. Damaged recordings are gathered, so that all are named at once.
+
+    Raises:
+        OSError: the disk or the network of the source failed: that is no recording's damage.
+    """
     recordings, translations = content
-    summary = {"conditions": {name: [] for name in CONDITIONS}, "damaged": []}
+    summary = {"conditions": {}, "damaged": []}
 
     def complete() -> Iterator[dict]:
         for recording in recordings:
@@ -201,17 +222,28 @@ def _write_shard(builder: CorpusBuilder, content: tuple[Sequence[Recording], Map
                 for row in own:
                     _complete(row, translations)
                     found += [(name, row["record_id"]) for name in _conditions(row)]
+            except MemoryError:
+                raise
             except Exception as error:  # damage that no reader thought of is to be named like any other
+                if _is_of_the_system(error):
+                    said = f"recording {recording.record_id}: {error.strerror}"
+                    raise OSError(error.errno, said, error.filename or str(builder.source)) from error
                 known = isinstance(error, (ValueError, OSError))
                 reason = " ".join(f"{'' if known else f'{type(error).__name__}: '}{error}".split())
                 summary["damaged"].append([recording.record_id, reason])
                 continue
             for name, record_id in found:
-                summary["conditions"][name].append(record_id)
+                summary["conditions"].setdefault(name, []).append(record_id)
             yield from own
 
     summary["num_rows"] = write_parquet(complete(), path, builder.features)
     return summary
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    """Whether the system failed to read, rather than a library to understand; libraries' errors have no number."""
+    mild = isinstance(error, (FileNotFoundError, PermissionError))
+    return isinstance(error, OSError) and error.errno is not None and not mild
 
 
 def _complete(row: dict, translations: Mapping[str, str]) -> None:
@@ -229,10 +261,12 @@ def _complete(row: dict, translations: Mapping[str, str]) -> None:
 def _conditions(row: Mapping) -> Iterator[str]:
     signal = row["signal"]
     lowest, highest = signal.min(axis=1).astype(np.int32), signal.max(axis=1).astype(np.int32)
-    recorded = highest != INVALID_SAMPLE  # the marker is the lowest of all numbers
-    for i in np.flatnonzero(recorded & (lowest == INVALID_SAMPLE)):
+    recorded, gaps = highest != INVALID_SAMPLE, lowest == INVALID_SAMPLE  # the marker is the lowest of all numbers
+    if gaps.any():
+        yield "missing_samples"
+    for i in np.flatnonzero(recorded & gaps):
         lowest[i] = signal[i][signal[i] != INVALID_SAMPLE].min()
-    if (lowest == highest).any():
+    if (lowest == highest)[recorded].any():
         yield "flat_lead"
     limit = _LARGE_AMPLITUDE_MV * np.asarray(row["gain"])
     peak = np.maximum(np.abs(highest - row["baseline"]), np.abs(lowest - row["baseline"]))
@@ -254,10 +288,27 @@ def _summarize(facts: dict, builder: CorpusBuilder, plan: Sequence[Shard], summa
         "splits": splits,
         "empty_splits": [name for name in builder.splits if name not in splits],
         "conditions": {
-            name: [record for own in summaries for record in own["conditions"][name]] for name in CONDITIONS
+            name: _count([record for own in summaries for record in own["conditions"].get(name, [])])
+            for name in CONDITIONS
         },
         "features": builder.features.to_dict(),
     }
+
+
+def _count(records: Sequence[str]) -> dict:
+    return {"count": len(records), "records": list(records[:_NAMED])}
+
+
+def _read_leave_out(words: Sequence[str]) -> list[str]:
+    """Return the ids that are given, and those of the files that are given."""
+    ids = []
+    for word in words:
+        if os.path.isfile(word):
+            lines = Path(word).read_text(encoding="utf-8").split("\n")
+            ids += [line.strip() for line in lines if line.strip()]
+        else:
+            ids.append(word)
+    return ids
 
 
 def _read_translations(path: str | None) -> dict[str, str]:

@@ -18,6 +18,7 @@ from .shards import read_summary
 # What is real and stays, but is worth knowing of: condition -> how the summary calls it.
 CONDITIONS = {
     "flat_lead": "with a lead that never changes",
+    "missing_samples": "with samples that were not recorded",
     "large_amplitude": "beyond 10 mV",
     "empty_report": "with an empty report",
     "no_finding": "whose report states no finding",
@@ -135,11 +136,11 @@ def describe(summary: Mapping) -> str:
     if summary["empty_splits"]:
         lines.append(f"no rows, and left out: split {', '.join(summary['empty_splits'])}")
     counted = {"listed but not in the source": summary["missing"], "left out as asked": summary["left_out"]}
-    counted |= {CONDITIONS[name]: records for name, records in summary["conditions"].items()}
-    for words, records in counted.items():
-        if records:
-            more = ", ..." if len(records) > 5 else ""
-            lines.append(f"{len(records)} {words}: {', '.join(records[:5])}{more}")
+    counted |= {CONDITIONS[name]: found for name, found in summary["conditions"].items()}
+    for words, found in counted.items():
+        if found["count"]:
+            more = ", ..." if found["count"] > 5 else ""
+            lines.append(f"{found['count']} {words}: {', '.join(found['records'][:5])}{more}")
     if summary["translated"]:
         lines.append(f"{summary['translated']} reports in the translation given")
     return "\n".join(lines)

@@ -30,6 +30,7 @@ def load_corpus(
     *,
     source: str | os.PathLike[str] | None = None,
     data: str | os.PathLike[str] | None = None,
+    config: str | None = None,
     sampling_rate: float,
     num_proc: int | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -40,6 +41,7 @@ def load_corpus(
         source: folder of PTB-XL as PhysioNet publishes it. It is built once, in the cache of `datasets`, and anew
             when a file changes.
         data: a corpus as `mets-ecg build` or `mets-ecg simulate` wrote it, or its id on the Hub.
+        config: which version of `data`.
         sampling_rate: Hz that the model wants: decides which of PTB-XL's two rates is read.
         num_proc: processes.
         cache_dir: in place of the cache of `datasets`.
@@ -50,7 +52,7 @@ def load_corpus(
     """
     _check_one_place(source, data)
     if data is not None:
-        return SavedCorpus(data, sampling_rate=sampling_rate).dataset()
+        return SavedCorpus(data, config=config, sampling_rate=sampling_rate).dataset()
     builder = CORPORA["ptb-xl"](source, "100hz" if sampling_rate <= 100 else "500hz")
     return SavedCorpus(_build_cached(builder, cache_dir=cache_dir, num_proc=num_proc)).dataset()
 
@@ -79,7 +81,8 @@ def _build_cached(builder: CorpusBuilder, *, cache_dir, num_proc: int | None) ->
     cache = Path(cache_dir or datasets.config.HF_DATASETS_CACHE)
     folder = cache / "mets-ecg" / f"{builder.name}-{builder.config}-{key[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(folder.with_name(f".{folder.name}.lock")):  # of several processes of a launch, the first one builds
+    # Of the processes of a launch, the first one builds.
+    with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
         build_corpus(builder, folder, num_proc=num_proc, fingerprint=fingerprint)
     return folder
 
@@ -89,6 +92,7 @@ def load_prepared_rows(
     *,
     source: str | None = None,
     data: str | None = None,
+    config: str | None = None,
     corpus: Dataset | None = None,
     streaming: bool = False,
     num_proc: int | None = None,
@@ -99,6 +103,7 @@ def load_prepared_rows(
         feature_extractor: the model's.
         source: see `load_corpus`.
         data: see `load_corpus`; or a folder that `mets-ecg prepare` wrote, with this feature extractor.
+        config: which version of `data`.
         corpus: rows in place of those that `source` or `data` name.
         streaming: read prepared rows from `data` shard by shard, and keep nothing on disk.
         num_proc: processes.
@@ -111,7 +116,7 @@ def load_prepared_rows(
     if corpus is None:
         _check_one_place(source, data)
     if corpus is None and data is not None:
-        saved = SavedCorpus(data, sampling_rate=feature_extractor.sampling_rate)
+        saved = SavedCorpus(data, config=config, sampling_rate=feature_extractor.sampling_rate)
         if saved.feature_extractor is not None:
             _check_prepared_by(saved, feature_extractor)
             if streaming:
@@ -120,7 +125,8 @@ def load_prepared_rows(
     if streaming:
         raise ValueError("only prepared rows are streamed: write them by `mets-ecg prepare`, and name them by --data")
     if corpus is None:
-        corpus = load_corpus(source=source, data=data, sampling_rate=feature_extractor.sampling_rate, num_proc=num_proc)
+        rate = feature_extractor.sampling_rate
+        corpus = load_corpus(source=source, data=data, config=config, sampling_rate=rate, num_proc=num_proc)
     return MemoryMappedRows(prepare(corpus, feature_extractor, num_proc=num_proc))
 
 

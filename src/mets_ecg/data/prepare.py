@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,20 +20,21 @@ from typing import ClassVar
 
 import fsspec
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Array2D, Dataset, DatasetInfo, Features, List, SplitDict, SplitInfo, Value
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from .. import feature_extraction_ecg, leads, signals
-from ..arguments import argument, read_recipe
+from ..arguments import argument, read_yaml
 from ..feature_extraction_ecg import ECGFeatureExtractor
 from ..resources import resource
 from . import rows, shards
 from .rows import code_digest, table_rows
 from .saved_corpus import SavedCorpus
 from .shards import Shard, parse_part, shard_names, summarize_splits, write_parquet, write_shards
+
+_logger = logging.getLogger(__name__)
 
 _SIGNAL_COLUMNS = ["signal", "gain", "baseline", "num_samples", "sampling_rate", "lead_names", "record_id"]
 _DROPPED = ["signal", "gain", "baseline", "num_samples", "sampling_rate", "lead_names"]
@@ -49,11 +51,11 @@ def prepare(corpus: Dataset, feature_extractor: ECGFeatureExtractor, *, num_proc
 
     Returns:
         The corpus' rows without their recordings, and with `input_values (leads, samples)` float32, `num_valid`, the
-        samples that were recorded (the rest is padding), and `lead_mask (leads,)`.
+        samples that were recorded (the rest is padding), and `lead_mask (leads,)`. Recordings that the extractor cannot
+        use are left out, counted and named in one warning.
 
     Raises:
-        ValueError: the extractor has no `max_duration` or cuts windows or at random; or a recording cannot be read
-            right, and the message names it.
+        ValueError: the extractor has no `max_duration` or cuts windows or at random; or it can use no recording.
     """
     _check_one_length(feature_extractor)
     # The fields, not the object: one that was read from a file must give the same cache entry.
@@ -70,7 +72,22 @@ def prepare(corpus: Dataset, feature_extractor: ECGFeatureExtractor, *, num_proc
         num_proc=num_proc,
         desc="preparing",
     )
+    num_valid = prepared.with_format("numpy", columns=["num_valid"])["num_valid"][:]
+    unusable = np.flatnonzero(num_valid == 0)
+    if len(unusable):
+        first = corpus.with_format("numpy")[int(unusable[0])]
+        _, ((_, reason),) = _prepare_rows([first], feature_extractor)
+        if len(unusable) == len(prepared):
+            raise ValueError(f"none of {len(prepared)} recordings can be used, and the first because {reason}")
+        names = prepared.select(unusable[:5])["record_id"][:]
+        _logger.warning(_describe_unusable(len(unusable), names, reason))
+        prepared = prepared.select(np.flatnonzero(num_valid))
     return prepared.with_format(None)
+
+
+def _describe_unusable(count: int, names: list[str], reason: str) -> str:
+    more = ", ..." if count > len(names) else ""
+    return f"{count} recordings cannot be used and are left out: {', '.join(names)}{more}; the first because {reason}"
 
 
 def prepared_features(features: Features, feature_extractor: ECGFeatureExtractor) -> Features:
@@ -97,11 +114,33 @@ def _code() -> str:
 
 def _prepare_columns(*columns, fields: str, digest: str) -> dict:
     recordings = [dict(zip(_SIGNAL_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
-    return _prepare_rows(recordings, ECGFeatureExtractor.from_dict(json.loads(fields)))
+    return _prepare_rows(recordings, ECGFeatureExtractor.from_dict(json.loads(fields)))[0]
 
 
-def _prepare_rows(recordings: list[dict], feature_extractor: ECGFeatureExtractor) -> dict[str, np.ndarray]:
-    prepared = feature_extractor(recordings)
+def _prepare_rows(
+    recordings: list[dict], feature_extractor: ECGFeatureExtractor
+) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]]:
+    """Return the columns of the model's input, and which recordings cannot be used, with the reason.
+
+    A corpus keeps what is real, as a recording of which every lead is flat; a model has no use for it. Such a row has
+    no valid sample.
+    """
+    try:
+        return _columns(feature_extractor(recordings)), []
+    except ValueError:  # one at a time, then
+        parts, unusable = [], []
+        for recording in recordings:
+            try:
+                parts.append(_columns(feature_extractor([recording])))
+            except ValueError as error:
+                shape = (1, len(feature_extractor.lead_names), feature_extractor.num_samples)
+                empty = {"input_values": np.zeros(shape, np.float32), "num_valid": np.zeros(1, np.int32)}
+                parts.append(empty | {"lead_mask": np.zeros(shape[:2], np.int8)})
+                unusable.append((recording["record_id"], " ".join(str(error).split())))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, unusable
+
+
+def _columns(prepared) -> dict[str, np.ndarray]:
     return {
         "input_values": prepared["input_values"],
         "num_valid": prepared["ecg_attention_mask"].sum(axis=1).astype(np.int32),
@@ -131,7 +170,7 @@ def run_prepare(arguments: PrepareArguments) -> dict | None:
         What stands in `build.json`; None where only a part was prepared.
 
     Raises:
-        ValueError: not exactly one of `model` and `recipe` is given, or a recording cannot be read right.
+        ValueError: not exactly one of `model` and `recipe` is given, or no recording can be used.
         FileNotFoundError: there is no such corpus, checkpoint or recipe.
         FileExistsError: the output is there already, from another corpus or feature extractor.
     """
@@ -140,9 +179,7 @@ def run_prepare(arguments: PrepareArguments) -> dict | None:
     if arguments.model is not None:
         extractor = ECGFeatureExtractor.from_pretrained(arguments.model)
     else:
-        from ..training.arguments import PretrainArguments  # a recipe is training's, which data does not know
-
-        extractor = ECGFeatureExtractor(**read_recipe(PretrainArguments, arguments.recipe).get("feature_extractor", {}))
+        extractor = ECGFeatureExtractor(**read_yaml(arguments.recipe).get("feature_extractor", {}))
     corpus = SavedCorpus(arguments.data, config=arguments.config_name, sampling_rate=extractor.sampling_rate)
     summary = prepare_folder(
         corpus, extractor, arguments.output, part=parse_part(arguments.shard), num_proc=arguments.num_proc
@@ -152,6 +189,9 @@ def run_prepare(arguments: PrepareArguments) -> dict | None:
         return None
     counted = ", ".join(f"{split} {own['num_rows']}" for split, own in summary["splits"].items())
     print(f"prepared rows of {arguments.data} ({corpus.config}): {counted}; they are in {arguments.output}")
+    if summary["unusable"]["count"]:
+        names, reasons = zip(*summary["unusable"]["records"], strict=True)
+        print(_describe_unusable(summary["unusable"]["count"], list(names[:5]), reasons[0]))
     return summary
 
 
@@ -195,26 +235,36 @@ def prepare_folder(
 
 
 def _write_shard(feature_extractor: ECGFeatureExtractor, features: Features, corpus_shard: str, path: Path) -> dict:
+    unusable: list[tuple[str, str]] = []
     with fsspec.open(corpus_shard, "rb") as file:
-        return {"num_rows": write_parquet(_prepare_file(file, feature_extractor), path, features)}
+        num_rows = write_parquet(_prepare_file(file, feature_extractor, unusable), path, features)
+    return {"num_rows": num_rows, "unusable": unusable}
 
 
-def _prepare_file(file, feature_extractor: ECGFeatureExtractor) -> Iterator[Mapping]:
-    for batch in pq.ParquetFile(file).iter_batches(_BATCH):
-        recordings = table_rows(pa.Table.from_batches([batch]))
-        own = _prepare_rows(recordings, feature_extractor)
+def _prepare_file(file, feature_extractor: ECGFeatureExtractor, unusable: list) -> Iterator[Mapping]:
+    parquet = pq.ParquetFile(file)
+    for group in range(parquet.num_row_groups):  # which the writer has kept small, whatever the recordings' length
+        recordings = table_rows(parquet.read_row_group(group))
+        own, refused = _prepare_rows(recordings, feature_extractor)
+        unusable += refused
         for i, row in enumerate(recordings):
-            kept = {name: value for name, value in row.items() if name not in _DROPPED}
-            yield kept | {name: values[i] for name, values in own.items()}
+            if own["num_valid"][i]:
+                kept = {name: value for name, value in row.items() if name not in _DROPPED}
+                yield kept | {name: values[i] for name, values in own.items()}
 
 
 def _summarize(corpus: SavedCorpus, feature_extractor, plan: list[Shard], summaries: list[dict]) -> dict:
     folder = Path(corpus.name)
+    unusable = [one for own in summaries for one in own["unusable"]]
+    if unusable and not any(own["num_rows"] for own in summaries):
+        raise ValueError(f"none of {len(unusable)} recordings can be used, and the first because {unusable[0][1]}")
     return {
         "corpus": folder.resolve().name if folder.is_dir() else corpus.name,
         "config": corpus.config,
         **summarize_splits(plan, summaries),
+        "unusable": {"count": len(unusable), "records": unusable[:1000]},
         "feature_extractor": feature_extractor.to_dict(),
+        **{name: corpus.summary[name] for name in ("title", "licence", "doi", "homepage") if name in corpus.summary},
     }
 
 
@@ -223,7 +273,11 @@ def _write_card(folder: Path, summary: dict, features: Features) -> None:
     splits = SplitDict()
     for split, own in summary["splits"].items():
         splits[split] = SplitInfo(split, num_bytes=own["num_bytes"], num_examples=own["num_rows"])
-    data = DatasetCardData(pretty_name=f"{corpus} ({config}), prepared", tags=["ecg", "electrocardiogram"])
+    data = DatasetCardData(
+        pretty_name=f"{corpus} ({config}), prepared",
+        license=summary.get("licence"),
+        tags=["ecg", "electrocardiogram"],
+    )
     DatasetInfosDict({config: DatasetInfo(config_name=config, features=features, splits=splits)}).to_dataset_card_data(
         data
     )
@@ -234,6 +288,7 @@ def _write_card(folder: Path, summary: dict, features: Features) -> None:
         template_path=str(resource("cards", "prepared.md.jinja")),
         corpus=corpus,
         config=config,
+        summary=summary,
         fields=json.dumps(summary["feature_extractor"], indent=2),
     )
     partial_card = folder / ".README.md.partial"

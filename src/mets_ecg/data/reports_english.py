@@ -16,6 +16,15 @@ German reports have no punctuation between findings. What an entry's kind says d
 - `qualifier` is about the finding before it, which takes the place of `{}` ("{}, age undetermined"); `hedge` is
   either a qualifier or an opener, by what follows;
 - `word` is neither, and `drop` is no finding at all.
+
+All languages share one tree, because reports mix them: a source means the same in each, and two lines that disagree
+about one are an error. So a new language needs, besides its rows in `glossary.tsv`:
+
+- its code in `LANGUAGES`, and its letters in `_FOLDED` where they are spelled in several ways;
+- a look at its short words: what reads as a lead or a wave (`_SWEDISH_IN`, where "i" is "in", no lead I; `_SHORT_LEAD`,
+  whose "r" is a wave before "verlust") is told apart before the tree is asked, and may need a case of its own;
+- in `reports.py`, the note that its recorder prints (`_DEVICE_NOTE`) and how it says that only a trace was requested;
+- in `mets_ecg.evaluation.tasks`, phrases of each class (`phrases_by_language`), for a model trained on its reports.
 """
 
 from __future__ import annotations
@@ -59,6 +68,7 @@ class _Entry:
     kind: str
     english: str
     language: str | None  # None: a number, a lead, a word that is not known
+    line: int | None = None  # of glossary.tsv
 
 
 def render_english(report: str) -> EnglishReport:
@@ -193,7 +203,7 @@ def _glossary() -> dict:
             raise ValueError(
                 f"glossary.tsv, line {number}: {error}; a line is language, kind, source, english"
             ) from None
-        _plant(root, source, _Entry(kind, english, language))
+        _plant(root, source, _Entry(kind, english, language, number))
     words = (FOLDER / "english_words.txt").read_text(encoding="utf-8")
     for word in re.sub(r"(?m)#.*$", "", words).split():
         if None not in root.setdefault(word, {}):
@@ -202,14 +212,25 @@ def _glossary() -> dict:
 
 
 def _plant(root: dict, source: str, entry: _Entry) -> None:
-    """Add a source to the tree, with and without the full stops of its abbreviations."""
+    """Add a source to the tree, with and without the full stops of its abbreviations.
+
+    Raises:
+        ValueError: it is there already, and means something else.
+    """
     nodes = [root]
     for _, key, _ in _tokens(source):
         grown = [node.setdefault(key, {}) for node in nodes]
         nodes = nodes + grown if key == "." else grown
     for node in nodes:
-        if node is not root:
-            node.setdefault(None, entry)
+        if node is root:
+            continue
+        there = node.setdefault(None, entry)
+        if (there.kind, there.english) != (entry.kind, entry.english):
+            raise ValueError(
+                f"glossary.tsv, lines {there.line} and {entry.line}: {source!r} is {there.kind} {there.english!r} in "
+                f"{there.language!r} and {entry.kind} {entry.english!r} in {entry.language!r}, but all languages share "
+                "one tree: word one of them longer, or make them agree"
+            )
 
 
 _LOCATED = "changes?|complex(?:es)?|delay|depression|disturbance|elevation|flattening|inversion|progression|waves?"

@@ -69,17 +69,50 @@ def code_digest(*modules: ModuleType) -> str:
     return digest.hexdigest()
 
 
+# Modules of `data` that have no part in making a corpus' rows: a change there leaves a half-built corpus of use.
+_NOT_OF_ROWS = (
+    "dataset_card",
+    "download",
+    "loading",
+    "prepare",
+    "prepared_rows",
+    "reports_coverage",
+    "saved_corpus",
+    "simulate",
+    "simulator",
+    "simulator_reports",
+    "simulator_waves",
+    "text_embeddings",
+)
+
+
 @cache
 def source_digest() -> str:
-    """Return a digest of all code and tables that make corpus rows: `data`, `io`, `leads.py` and `signals.py`."""
+    """Return a digest of all code and tables that make corpus rows, of `data`, `io`, `leads.py` and `signals.py`."""
     package = Path(__file__).parents[1]
+    others = {package / "data" / f"{name}.py" for name in _NOT_OF_ROWS}
     inside = (path for folder in ("data", "io") for path in (package / folder).rglob("*"))
-    files = sorted(path for path in inside if path.suffix in (".py", ".tsv", ".txt"))
+    files = sorted(path for path in inside if path.suffix in (".py", ".tsv", ".txt") and path not in others)
     files += [package / "leads.py", package / "signals.py"]
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def age_columns(age: float | None, *, hidden: bool = False) -> dict:
+    """Return the columns `age` and `age_over_89`, by one rule for all corpora.
+
+    Args:
+        age: as the source gives it, above 89 too; None if it is not known.
+        hidden: the source says only that it is above 89, as PTB-XL by 300 and LUDB by `>89`.
+
+    Returns:
+        `age`, null where it is hidden or not known; `age_over_89`, true where it is hidden, null where it is not known.
+    """
+    if hidden:
+        return {"age": None, "age_over_89": True}
+    return {"age": age, "age_over_89": None if age is None else age > 89}
 
 
 def signal_columns(record: DigitalRecord) -> dict:

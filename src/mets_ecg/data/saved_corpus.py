@@ -15,7 +15,7 @@ from datasets import Dataset, IterableDataset, concatenate_datasets, load_datase
 from huggingface_hub import HfApi, HfFileSystem
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from .shards import BUILD_SUMMARY, read_summary
+from .shards import BUILD_SUMMARY, read_summary, split_files
 
 
 class SavedCorpus:
@@ -32,6 +32,7 @@ class SavedCorpus:
         files: paths or URLs of the shards by split, in order.
         num_rows: rows by split; None where a repository does not say.
         fingerprint: of the content.
+        summary: what its build says of it, `build.json`; empty where a repository has none.
         feature_extractor: fields of the feature extractor that prepared the rows; None where they are not prepared.
 
     Raises:
@@ -63,14 +64,10 @@ class SavedCorpus:
                 )
             folder = folder / _choose_config(configs, config, sampling_rate, self.name)
             summary = read_summary(folder)
+        elif config not in (None, folder.name):
+            raise ValueError(f"{str(folder)!r} is the config {folder.name}: for {config!r}, name the folder above it")
         self.config = folder.name
-        files = {split: sorted(map(str, folder.glob(f"{split}-*.parquet"))) for split in summary["splits"]}
-        for split, found in files.items():
-            promised = int(found[0].rsplit("-of-", 1)[1].removesuffix(".parquet")) if found else 1
-            if len(found) != promised:
-                raise FileNotFoundError(
-                    f"{str(folder)!r} has {len(found)} of {promised} shards of split {split}: build it again"
-                )
+        files = {split: [str(path) for path in split_files(folder, split)] for split in summary["splits"]}
         self.files = files
         self._read_summary(summary)
         literal = {split: [glob.escape(path) for path in found] for split, found in files.items()}
@@ -97,11 +94,13 @@ class SavedCorpus:
             self.num_rows = {split: counted[split].num_examples if split in counted else None for split in self.files}
             self.fingerprint = f"{self.name} {self.config} {commit}"
             self.feature_extractor = None
+            self.summary = {}
         self._load = {"path": self.name, "name": self.config, "revision": commit}
 
     def _read_summary(self, summary: dict) -> None:
         self.num_rows = {split: own["num_rows"] for split, own in summary["splits"].items()}
         self.fingerprint = summary["key"]
+        self.summary = summary
         self.feature_extractor = summary.get("feature_extractor")
 
     def streams(self) -> dict[str, IterableDataset]:

@@ -10,15 +10,17 @@ import contextlib
 import errno
 import gc
 import json
+import logging
 import multiprocessing
 import os
+import re
 import shlex
 import shutil
 import signal
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ from datasets import Array2D, ClassLabel, Features, List, Value
 from huggingface_hub.utils import WeakFileLock
 from tqdm.auto import tqdm
 
+_logger = logging.getLogger(__name__)
+
 BUILD_SUMMARY = "build.json"
 _FINISHED = "finished"  # within the working folder: what becomes the folder
 
@@ -41,6 +45,8 @@ _LOCK_TIMEOUT = 2.0
 # A row group is what a streaming reader fetches at once, and what a writer holds in memory.
 _ROWS_PER_GROUP = 100
 _BYTES_PER_GROUP = 16 * 2**20
+
+_SHARD_NAME = re.compile(r"(?P<split>.+)-\d{5,}-of-(?P<count>\d{5,})")
 
 # How the samples of recordings are coded in Parquet, by column.
 _ENCODINGS = {"signal": "DELTA_BINARY_PACKED", "input_values": "BYTE_STREAM_SPLIT"}
@@ -66,6 +72,36 @@ class Shard:
 def shard_names(prefix: str, count: int) -> list[str]:
     """Return the names of a split's shards, as the Hub writes them."""
     return [f"{prefix}-{i:05d}-of-{count:05d}" for i in range(count)]
+
+
+def split_files(folder: str | os.PathLike[str], split: str) -> list[Path]:
+    """Return the files of a split's shards, in order; all are there.
+
+    Raises:
+        FileNotFoundError: some or all are missing.
+        ValueError: shards of two builds are mixed.
+    """
+    folder = Path(folder)
+    found = {}
+    for path in folder.glob("*.parquet"):
+        name = _SHARD_NAME.fullmatch(path.stem)
+        if name and name["split"] == split:
+            found.setdefault(int(name["count"]), []).append(path)
+    again = "remove that folder and run the command that made it again"
+    if not found:
+        raise FileNotFoundError(f"{str(folder)!r} has no shards of split {split}: {again}")
+    if len(found) > 1:
+        first, second, *_ = sorted(min(files).name for files in found.values())
+        raise ValueError(f"{str(folder)!r} mixes shards of two builds, as {first} and {second}: {again}")
+    ((count, files),) = found.items()
+    expected = [folder / f"{name}.parquet" for name in shard_names(split, count)]
+    missing = sorted({*expected} - {*files})
+    if missing:
+        raise FileNotFoundError(
+            f"{str(folder)!r} has {len(files)} of {count} shards of split {split}, {missing[0].name} is missing: "
+            f"{again}"
+        )
+    return expected
 
 
 def split_evenly(items: Sequence, per_shard: int) -> list[Sequence]:
@@ -99,6 +135,7 @@ def write_shards(
     *,
     key: str,
     summarize: Callable[[list[dict]], dict],
+    left_out: Collection[str] = (),
     part: tuple[int, int] | None = None,
     num_proc: int | None = None,
     description: str = "building",
@@ -113,6 +150,7 @@ def write_shards(
         key: digest of everything that the rows depend on: a folder with another one is not touched, a shard with
             another one is written anew.
         summarize: makes the folder's summary of the shards' summaries, in order.
+        left_out: ids of records that the shards lack as asked; they are listed beside those that are damaged.
         part: `(i, n)`: write only every n-th shard, and leave the folder to the call without a part.
         num_proc: processes; all processors by default.
         description: of the progress bar.
@@ -121,9 +159,12 @@ def write_shards(
         The folder's summary; None where only a part was written.
 
     Raises:
-        FileExistsError: the folder is there, with another key or without some of its shards.
-        ValueError: recordings are damaged; the message names them. Finished shards are kept.
-        OSError: a shard cannot be written, for example because the disk is full. Finished shards are kept.
+        FileExistsError: the folder is there, with another key.
+        FileNotFoundError: the folder is there, but lost shards.
+        ValueError: recordings are damaged; the message names some, and a file that names all. Finished shards are
+            kept.
+        OSError: a shard cannot be written, for example because the disk is full, or the source cannot be read. Finished
+            shards are kept.
         RuntimeError: a process was killed, for example for want of memory, and finished shards are kept; or another
             process writes the same folder, or the same part of it.
     """
@@ -139,10 +180,13 @@ def write_shards(
         if finished is None:
             chosen = shards if part is None else shards[part[0] - 1 :: part[1]]
             todo = [shard for shard in chosen if _read_note(working, shard, key) is None]
+            _report_unusable(working, chosen, todo, part)
             if part is None:
                 _tidy(working, shards)
             done = sum(shard.num_rows for shard in chosen) - sum(shard.num_rows for shard in todo)
-            _refuse_damaged(_run(todo, write, working, key, num_proc, description, done=done))
+            damaged = _run(todo, write, working, key, num_proc, description, done=done)
+            name = "damaged.txt" if part is None else f"damaged-{part[0]}-of-{part[1]}.txt"
+            _refuse_damaged(damaged, left_out, working / name)
             if part is not None:
                 return None
             notes = [_read_note(working, shard, key) for shard in shards]
@@ -156,10 +200,14 @@ def summarize_splits(shards: Sequence[Shard], summaries: Sequence[Mapping]) -> d
     """Return rows and bytes of each split, from its shards' summaries."""
     splits: dict[str, dict] = {}
     for shard, own in zip(shards, summaries, strict=True):
-        split = splits.setdefault(shard.name.rsplit("-of-", 1)[0].rsplit("-", 1)[0], {"num_rows": 0, "num_bytes": 0})
+        split = splits.setdefault(_split_of(shard), {"num_rows": 0, "num_bytes": 0})
         split["num_rows"] += own["num_rows"]
         split["num_bytes"] += own["num_bytes"]
     return {"splits": splits}
+
+
+def _split_of(shard: Shard) -> str:
+    return _SHARD_NAME.fullmatch(shard.name)["split"]
 
 
 def read_summary(folder: str | os.PathLike[str]) -> dict | None:
@@ -177,12 +225,8 @@ def _read_finished(folder: Path, shards: Sequence[Shard], key: str) -> dict | No
         raise FileExistsError(
             f"{str(folder)!r} is there already, from other files, arguments or code: name another folder, or remove it"
         )
-    lost = [shard.name for shard in shards if not (folder / f"{shard.name}.parquet").is_file()]
-    if lost:
-        raise FileExistsError(
-            f"{str(folder)!r} has lost {len(lost)} of {len(shards)} shards, {lost[0]}.parquet among them: remove that "
-            "folder and run the same command again"
-        )
+    for split in dict.fromkeys(map(_split_of, shards)):
+        split_files(folder, split)
     return finished
 
 
@@ -218,11 +262,26 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
+def _report_unusable(working: Path, chosen: Sequence[Shard], todo: Sequence[Shard], part) -> None:
+    """Say how much of an earlier call's work is lost."""
+    names = {shard.name for shard in chosen}
+    there = {path.stem for path in working.glob("*.json")}
+    if part is not None:
+        there &= names  # the others are for other parts
+    unusable = there - (names - {shard.name for shard in todo})
+    if unusable:
+        _logger.warning(
+            "%d of %d shards were made from other files, arguments or code, or are damaged, and are written anew",
+            len(unusable),
+            len(there),
+        )
+
+
 def _tidy(working: Path, shards: Iterable[Shard]) -> None:
     """Remove what killed processes and builds of other files left; nobody else is here."""
     names = {f"{shard.name}{suffix}" for shard in shards for suffix in (".rows", ".json")}
     for path in working.iterdir():
-        if path.name not in names and path.suffix != ".lock":
+        if path.name not in names and path.suffix not in (".lock", ".txt"):
             path.unlink()
 
 
@@ -297,15 +356,18 @@ def _write_one(write, shard: Shard, key: str, working: Path, token: str) -> dict
         partial.unlink(missing_ok=True)
 
 
-def _refuse_damaged(damaged: Sequence) -> None:
-    if damaged:
-        named = "; ".join(f"{record}: {reason}" for record, reason in damaged[:5])
-        more = f" (and {len(damaged) - 5} more)" if len(damaged) > 5 else ""
-        raise ValueError(
-            f"{len(damaged)} recordings cannot be read, the shards of all others are kept: {named}{more}. Fetch them "
-            f"again, or add --leave-out {shlex.join(record for record, _ in damaged)}, and run the same command: it "
-            "goes on where it stopped"
-        )
+def _refuse_damaged(damaged: Sequence, left_out: Collection[str], path: Path) -> None:
+    if not damaged:
+        return
+    # With what was left out already: the next call is to be given this file alone.
+    _write_text(path, "".join(f"{record}\n" for record in sorted({*left_out, *(record for record, _ in damaged)})))
+    named = "; ".join(f"{record}: {reason}" for record, reason in damaged[:5])
+    more = f" (and {len(damaged) - 5} more)" if len(damaged) > 5 else ""
+    raise ValueError(
+        f"{len(damaged)} recordings cannot be read, the shards of all others are kept: {named}{more}. Fetch them "
+        f"again, or leave out all that {str(path)!r} names by --leave-out {shlex.quote(str(path))}, and run the same "
+        "command: it goes on where it stopped"
+    )
 
 
 def _finish(working: Path, folder: Path, shards: Iterable[Shard], summary: dict) -> None:
@@ -325,7 +387,8 @@ def _explain_full_disk(working: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        of_source = error.filename is not None and not str(error.filename).startswith(str(working))
+        if of_source or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise OSError(
             error.errno,

@@ -144,8 +144,3 @@ def task_labels(codes: Iterable[str]) -> dict[str, list[str]]:
     rows = [STATEMENTS[code] for code in codes]
     found = {"super": {row.superclass for row in rows}, "sub": {row.subclass for row in rows}}
     return {task: [name for name in names if name in found.get(task, codes)] for task, names in TASK_CLASSES.items()}
-
-
-def superclasses(codes: Iterable[str]) -> list[str]:
-    """Return the diagnostic superclasses of a recording's statement codes: `task_labels(codes)["super"]`."""
-    return task_labels(codes)["super"]

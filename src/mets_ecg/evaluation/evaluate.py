@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from accelerate import Accelerator
 from transformers import AutoModel, AutoProcessor
+from transformers.utils import cached_file
 
 from ..arguments import argument
 from ..data.loading import check_patients_apart, load_prepared_rows, parse_folds, select_folds
@@ -29,6 +30,7 @@ class EvaluateArguments:
     data: str | None = argument(
         None, help="a corpus: a folder that `mets-ecg build`, `simulate` or `prepare` wrote, or its id on the Hub"
     )
+    config_name: str | None = argument(None, help="which version of --data; default by the model's sampling rate")
     streaming: bool = argument(False, help="read what `mets-ecg prepare` wrote shard by shard, without a copy on disk")
     test_folds: list[str] = argument(default_factory=lambda: ["10"], help="folds to measure on")
     probe_folds: list[str] = argument(
@@ -61,6 +63,7 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
         processor.feature_extractor,
         source=arguments.source,
         data=arguments.data,
+        config=arguments.config_name,
         streaming=arguments.streaming,
         num_proc=arguments.num_proc,
     )
@@ -90,9 +93,9 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
 
 
 def _training_arguments(model: str) -> dict:
-    """What a checkpoint's own record says of its training; nothing where it has no record here."""
-    record = Path(model) / "training_args.yaml"
-    return yaml.safe_load(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    """What a checkpoint's own record says of its training; nothing where it has none."""
+    record = cached_file(model, "training_args.yaml", _raise_exceptions_for_missing_entries=False)
+    return yaml.safe_load(Path(record).read_text(encoding="utf-8")) if record is not None else {}
 
 
 def _text_column(rows: PreparedRows, trained: dict) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,7 +24,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
 from ..arguments import argument
-from ..data.shards import BUILD_SUMMARY
+from ..data.shards import BUILD_SUMMARY, split_files
 
 # What is sent in one go: after a break, finished groups are known to the Hub and are not sent again.
 _FILES_PER_UPLOAD = 8
@@ -49,11 +48,13 @@ class CorpusFolder:
     """What of a folder belongs to its corpus.
 
     Attributes:
+        folder: that holds it.
         rows: config -> split -> number of rows.
         files: to be pushed, relative to the folder.
         others: files that are no part of the corpus.
     """
 
+    folder: Path
     rows: dict[str, dict[str, int]]
     files: list[str]
     others: list[str]
@@ -71,17 +72,11 @@ def run_push(arguments: PushArguments) -> None:
     if corpus.others:
         more = f" (and {len(corpus.others) - 5} more)" if len(corpus.others) > 5 else ""
         print(f"no part of the corpus, and not pushed: {', '.join(corpus.others[:5])}{more}")
-    url = push_corpus(arguments.folder, arguments.repo_id, private=arguments.private, revision=arguments.revision)
-    print(f"pushed: {url}")
+    print(f"pushed: {_push(corpus, arguments.repo_id, arguments.private, arguments.revision)}")
 
 
 def push_corpus(
-    folder: str | os.PathLike[str],
-    repo_id: str,
-    *,
-    private: bool = False,
-    revision: str | None = None,
-    commit_message: str | None = None,
+    folder: str | os.PathLike[str], repo_id: str, *, private: bool = False, revision: str | None = None
 ) -> str:
     """Push a built corpus to the Hub, in one commit: a reader sees the old corpus or the new one, never parts of both.
 
@@ -94,7 +89,6 @@ def push_corpus(
         repo_id: `user/name`, or `name` in the namespace of the token; made if it is not there.
         private: make the repository private.
         revision: branch, made if it is not there; main by default.
-        commit_message: by default it names the configs.
 
     Returns:
         The URL of the commit.
@@ -106,8 +100,10 @@ def push_corpus(
         PermissionError: there is no token, or it may not write there.
         RuntimeError: the upload broke off, or somebody else pushed meanwhile. The repository is as it was.
     """
-    folder = Path(folder)
-    corpus = read_corpus_folder(folder)
+    return _push(read_corpus_folder(folder), repo_id, private, revision)
+
+
+def _push(corpus: CorpusFolder, repo_id: str, private: bool, revision: str | None) -> str:
     if get_token() is None:
         raise PermissionError(f"there is no token for the Hub: {_LOGIN}")
     api = HfApi()
@@ -126,7 +122,7 @@ def push_corpus(
         if "README.md" in there:
             card = hf_hub_download(repo_id, "README.md", repo_type="dataset", revision=head.sha)
             _refuse_to_lose_configs(card, corpus, repo_id)
-        additions = [CommitOperationAdd(name, str(folder / name)) for name in corpus.files]
+        additions = [CommitOperationAdd(name, str(corpus.folder / name)) for name in corpus.files]
         for start in range(0, len(additions), _FILES_PER_UPLOAD):
             group = additions[start : start + _FILES_PER_UPLOAD]
             api.preupload_lfs_files(repo_id, group, repo_type="dataset", revision=revision, free_memory=False)
@@ -134,7 +130,7 @@ def push_corpus(
         commit = api.create_commit(
             repo_id,
             [*deletions, *additions],
-            commit_message=commit_message or f"Push {', '.join(corpus.rows)}",
+            commit_message=f"Push {', '.join(corpus.rows)}",
             repo_type="dataset",
             revision=revision,
             parent_commit=head.sha,  # refused if somebody else pushed meanwhile
@@ -154,8 +150,8 @@ def read_corpus_folder(folder: str | os.PathLike[str]) -> CorpusFolder:
         raise FileNotFoundError(f"there is no folder {str(folder)!r}")
     if not (folder / "README.md").is_file():
         raise FileNotFoundError(
-            f"{str(folder)!r} has no README.md: its build is not finished. Run `mets-ecg build` again, it goes on "
-            "where it stopped"
+            f"{str(folder)!r} is no corpus that can be pushed, it has no README.md: `mets-ecg build` and `mets-ecg "
+            "prepare` make one. If one of them was stopped, run it again, it goes on"
         )
     try:
         card = DatasetCard.load(folder / "README.md")
@@ -166,20 +162,20 @@ def read_corpus_folder(folder: str | os.PathLike[str]) -> CorpusFolder:
     for config, splits in _data_files(card, folder).items():
         rows[config] = {}
         for split, patterns in splits.items():
-            shards = [shard for pattern in patterns for shard in _shards(folder, pattern)]
+            shards = [shard for pattern in patterns for shard in _shards(folder, split, pattern)]
             rows[config][split] = sum(_num_rows(folder / shard) for shard in shards)
             expected = (stated[config].splits or {}).get(split) if config in stated else None
             if expected is not None and expected.num_examples != rows[config][split]:
                 raise ValueError(
                     f"{str(folder)!r}: the card states {expected.num_examples} rows for {config}, {split}, the shards "
-                    f"hold {rows[config][split]}. Run `mets-ecg build` into an empty folder"
+                    f"hold {rows[config][split]}: {_REBUILD}"
                 )
             summary = PurePosixPath(shards[0]).parent / BUILD_SUMMARY
             files += shards + ([str(summary)] if (folder / summary).is_file() else [])
     files = list(dict.fromkeys(files))
     found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
     shown = (path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
-    return CorpusFolder(rows, files, [name for name in shown if name not in files])
+    return CorpusFolder(folder, rows, files, [name for name in shown if name not in files])
 
 
 def _data_files(card: DatasetCard, folder: Path) -> dict[str, dict[str, list[str]]]:
@@ -193,25 +189,17 @@ def _data_files(card: DatasetCard, folder: Path) -> dict[str, dict[str, list[str
     return configs
 
 
-def _shards(folder: Path, pattern: str) -> list[str]:
-    """The shards that a pattern of the card stands for: all of one build, and of no other."""
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob(pattern))
+def _shards(folder: Path, split: str, pattern: str) -> list[str]:
+    """The shards that a pattern of the card stands for."""
+    path = PurePosixPath(pattern)
+    whole = path.name == f"{split}-*.parquet"
+    found = split_files(folder / path.parent, split) if whole else sorted(folder.glob(pattern))
     if not found:
         raise FileNotFoundError(f"{str(folder)!r} has no {pattern}, which its card names: {_REBUILD}")
-    if "*" not in pattern:
-        return found
-    last = re.fullmatch(r"(.+)-\d{5}-of-(\d{5})\.parquet", found[-1])
-    count = int(last[2]) if last else 1
-    expected = [f"{last[1]}-{i:05d}-of-{count:05d}.parquet" for i in range(count)] if last else found
-    missing, extra = sorted({*expected} - {*found}), sorted({*found} - {*expected})
-    if missing:
-        raise FileNotFoundError(f"{str(folder)!r} has no {', '.join(missing[:3])} ({len(missing)} missing): {_REBUILD}")
-    if extra:
-        raise ValueError(f"{str(folder)!r} mixes shards of two builds, as {extra[0]} and {expected[0]}: {_REBUILD}")
-    return found
+    return [path.relative_to(folder).as_posix() for path in found]
 
 
-_REBUILD = "remove that config's folder and run `mets-ecg build` again"
+_REBUILD = "remove that folder and run the command that made it again"
 
 
 def _num_rows(path: Path) -> int:

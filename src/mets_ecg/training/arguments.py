@@ -22,6 +22,7 @@ class PretrainArguments:
     data: str | None = argument(
         None, help="a corpus: a folder that `mets-ecg build`, `simulate` or `prepare` wrote, or its id on the Hub"
     )
+    config_name: str | None = argument(None, help="which version of --data; default by the model's sampling rate")
     streaming: bool = argument(False, help="read what `mets-ecg prepare` wrote shard by shard, without a copy on disk")
     text_column: TextColumn = argument(
         "report",

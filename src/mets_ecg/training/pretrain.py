@@ -161,6 +161,7 @@ def _prepare_folds(arguments, processor, corpus: Dataset | None, task: Task) -> 
         processor.feature_extractor,
         source=arguments.source,
         data=arguments.data,
+        config=arguments.config_name,
         corpus=corpus,
         streaming=arguments.streaming,
         num_proc=arguments.num_proc,

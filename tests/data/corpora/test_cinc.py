@@ -6,7 +6,7 @@ import wfdb
 from datasets import Dataset
 from scipy.io import savemat
 
-from mets_ecg.data.corpora.cinc import CinC, parse_age
+from mets_ecg.data.corpora.cinc import CinC
 from mets_ecg.leads import STANDARD_LEADS
 from mets_ecg.signals import decode_signal
 
@@ -147,29 +147,10 @@ def test_a_header_without_diagnoses_is_refused(tmp_path):
         read_one(tmp_path, comments=("#Age: 74", "#Sex: Male"))
 
 
-@pytest.mark.parametrize(
-    ("text", "age", "over_89"),
-    [
-        ("74", 74.0, False),
-        ("0", 0.0, False),
-        ("0.5", 0.5, False),
-        ("89", 89.0, False),
-        ("92", 92.0, True),
-        ("300", None, True),
-        ("90+", None, True),
-        ("60+", None, None),
-        ("NaN", None, None),
-        ("nan", None, None),
-        ("-1", None, None),
-        ("Unknown", None, None),
-        ("", None, None),
-        ("999", None, None),
-        ("inf", None, None),
-    ],
-)
-def test_ages(text, age, over_89):
-    parsed = parse_age(text)
-    assert (parsed.get("age"), parsed.get("age_over_89")) == (age, over_89)
+@pytest.mark.parametrize(("text", "expected"), [("92", (92.0, True)), ("300", (None, True)), ("NaN", (None, None))])
+def test_ages_above_89_are_kept_and_300_hides_one(tmp_path, text, expected):
+    row = read_one(tmp_path, comments=(f"#Age: {text}", "#Sex: Male", "#Dx: 426783006"))
+    assert (row["age"], row["age_over_89"]) == expected
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,10 @@ def test_age_and_sex_lose_their_line_breaks(source):
         (79.0, False, "female"),
     ]
     assert [one["patient_id"] for one in fields.values()] == ["1", "8", "10"]
-    edit_table(source, '"F\n","51\n"', ",")
+    edit_table(source, '"F\n","51\n"', '"F\n","93\n"')
+    first = fields_of(source)["1"]
+    assert (first["age"], first["age_over_89"]) == (93.0, True)  # what the publisher does not hide is kept
+    edit_table(source, '"F\n","93\n"', ",")
     first = fields_of(source)["1"]
     assert (first["age"], first["age_over_89"], first["sex"]) == (None, None, None)
 

@@ -186,7 +186,7 @@ def test_classes_are_the_annotation_codes_and_the_aami_s(source):
     [
         (("75 F 1011 654 x1", "Diapres"), 75.0, False, "female"),
         (("-1 M 2141 2156 x1",), None, None, "male"),
-        (("95 M 1 1 x1",), None, True, "male"),
+        (("95 M 1 1 x1",), 95.0, True, "male"),
         (("The PVCs are uniform.",), None, None, None),
         ((), None, None, None),
     ],

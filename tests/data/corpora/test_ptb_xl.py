@@ -96,13 +96,13 @@ def test_age_sex_device_and_time_by_hand(builder):
     assert row_of(builder, "2")["sex"] == "male"
 
 
-def test_an_age_of_300_is_over_89_and_no_number(builder, source):
+def test_an_age_of_300_is_over_89_and_no_number_and_others_above_89_are_kept(builder, source):
     for record_id in ("108", "256"):
         row = row_of(builder, record_id)
         assert row["age"] is None and row["age_over_89"] is True
     edit_table(source, "1,15709.0,56.0,1,,", "1,15709.0,93.0,1,,")
     row = row_of(PTBXL(source), "1")
-    assert row["age"] is None and row["age_over_89"] is True
+    assert row["age"] == 93.0 and row["age_over_89"] is True
 
 
 def test_what_is_not_given_is_null(source):
@@ -253,6 +253,7 @@ def test_an_ecg_id_that_comes_twice_is_an_error(source):
         (",56.0,1,", ",middle-aged,1,", "ecg_id 1: age is 'middle-aged', which cannot be"),
         (",56.0,1,", ",-3,1,", "ecg_id 1: age is '-3'"),
         (",56.0,1,", ",nan,1,", "ecg_id 1: age is 'nan'"),
+        (",56.0,1,", ",200,1,", "ecg_id 1: age is '200'"),  # neither an age nor 300, which hides one
         (",56.0,1,", ",56.0,F,", "ecg_id 1: sex is 'F'"),
         ("1984-11-09", "09.11.84", "ecg_id 1: recording_date is '09.11.84 09:17:34'"),
         (",3,records100/00000/00001_lr", ",11,records100/00000/00001_lr", "ecg_id 1: strat_fold is '11'"),

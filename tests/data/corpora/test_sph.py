@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from mets_ecg.data.corpora.sph import SPH
-from mets_ecg.data.hdf5 import limb_lead_error
 from mets_ecg.io import read_wfdb
 from mets_ecg.leads import STANDARD_LEADS
 from mets_ecg.signals import decode_signal
@@ -72,7 +71,7 @@ def test_reads_the_table(source):
     assert first["start_time"] == datetime(2020, 3, 4)
     assert [one["code"] for one in first["statements"]] == ["22", "23"]
     assert [one["code"] for one in second["statements"]] == ["60+310", "30+308+340"]
-    assert second["age_over_89"] is True and second["sex"] == "female"
+    assert second["age"] == 90 and second["age_over_89"] is True and second["sex"] == "female"
     assert SPH(source).features.encode_example({name: first.get(name) for name in SPH(source).features})
 
 
@@ -238,14 +237,6 @@ def test_keeps_a_recording_with_an_artefact_or_a_lead_off(source, signals):
     write_signal(source / "records" / "A00001.h5", artefact)
     write_signal(source / "records" / "A00002.h5", lead_off)
     assert len(read_all(source)) == 2
-
-
-def test_limb_lead_error(signals):
-    assert limb_lead_error(signals[0], STANDARD_LEADS) < 0.02
-    swapped = ("I", "II", "III", "aVR", "aVF", "aVL", *STANDARD_LEADS[6:])
-    assert limb_lead_error(signals[0], swapped) > 0.5
-    assert limb_lead_error(np.zeros((12, 100)), STANDARD_LEADS) is None
-    assert limb_lead_error(signals[0][:2], ("I", "II")) is None
 
 
 def test_says_how_to_install_h5py(source, monkeypatch):

@@ -38,11 +38,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...leads import canonical_leads
+from ...io.hdf5 import open_hdf5, read_hdf5
+from ...leads import MAX_LIMB_LEAD_ERROR, canonical_leads, limb_lead_error
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
-from ..hdf5 import limb_lead_error, open_hdf5, read_hdf5
-from ..rows import encode_signal
-from .sph import MAX_LIMB_LEAD_ERROR
+from ..rows import age_columns, encode_signal
 
 CLASSES = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
 
@@ -75,6 +74,9 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
   (30), SB (sinus bradycardia, 16), AF (13), ST (sinus tachycardia, 37); 681 recordings have none, which is an empty
   list and not a normal ECG.
 - **Published comparisons** with other readers and with `dnn.csv` are binary: their AUC is that of one operating point.
+- **Age** is the table's, above 89 too (`age_over_89`).
+- **Licence**: not verified. CC BY 4.0 as far as is known, but Zenodo's page was not at hand; the annotations' copy on
+  GitHub is MIT. Look there before you pass the data on.
 - **`record_id`** is the index in the publisher's file, from 0. There are no patient ids.
 """,
         version="1.0",
@@ -133,8 +135,7 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
                 ) from error
             fields = {
                 "labels_code_test": labels,
-                "age": age,
-                "age_over_89": None if age is None else age > 89,
+                **age_columns(age),
                 "sex": sex,
             }
             recordings.append(Recording(str(index), (_TRACINGS,), "test", fields))

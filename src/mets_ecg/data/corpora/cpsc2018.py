@@ -2,9 +2,10 @@
 
 Source: Liu et al., "An Open Access Database for Evaluating the Algorithms of Electrocardiogram Rhythm and Morphology
 Abnormality Detection", J. Med. Imaging Health Inform. 8(7), 2018, DOI 10.1166/jmihi.2018.2442 (the paper's; the data
-have none), licence CC BY 4.0. 6,877 recordings of 6 to 144 s at 500 Hz: `TrainingSet/A0001.mat` (or in `TrainingSet1`,
-`TrainingSet2`, `TrainingSet3`, as the three archives unpack, or beside the table), a struct `ECG` of `sex`, `age` and
-`data`; `REFERENCE.csv` has one to three of nine labels for each.
+have none). Licence CC BY 4.0 as far as is known: PhysioNet's CinC 2021, which holds the same recordings, is under it;
+what the challenge itself states was not at hand. 6,877 recordings of 6 to 144 s at 500 Hz: `TrainingSet/A0001.mat` (or
+in `TrainingSet1`, `TrainingSet2`, `TrainingSet3`, as the three archives unpack, or beside the table), a struct `ECG` of
+`sex`, `age` and `data`; `REFERENCE.csv` has one to three of nine labels for each.
 
 What to know. `data` are millivolts as doubles, 12 rows in the order I, II, III, aVR, aVL, aVF, V1 to V6, which the
 files do not say. They were filtered and are multiples of no unit, so there are no source integers to be found; rows
@@ -19,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from ...leads import STANDARD_LEADS
+from ..challenge_headers import parse_age
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import encode_signal
-from .cinc import parse_age
 
 SAMPLING_RATE = 500.0
 
@@ -52,7 +53,10 @@ class CPSC2018(CorpusBuilder):
   (616), `VPC` premature ventricular contraction (700), `STD` ST depression (869), `STE` ST elevation (220). The names
   are MERL's; the publisher does not say that the bundle branch blocks are complete. `statements` holds the numbers 1 to
   9 of the published table, in its order.
-- **Age and sex** are those of the files; ages that cannot be are null.
+- **Age and sex** are those of the files, ages above 89 too (`age_over_89`); ages that cannot be are null.
+- **Licence**: not verified. CC BY 4.0 is that of the PhysioNet/CinC Challenge 2021, which holds the same recordings;
+  what the challenge of 2018 itself states was not at hand. Look there before you pass the data on.
+- **The DOI** is the paper's; the data have none.
 """,
         version="2018",
         licence="cc-by-4.0",

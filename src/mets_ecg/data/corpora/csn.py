@@ -21,10 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from ..challenge_headers import list_wfdb, read_comments, read_twelve_leads, statements_of
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
 from ..rows import signal_columns
 from ..snomed import CODES
-from .cinc import list_wfdb, read_comments, read_twelve_leads, statements_of
 
 DAMAGED = ("JS01052", "JS23074")
 
@@ -69,6 +69,7 @@ a line.
   4,620 test rows 772, and a perfect reader scores a macro AUC of 0.953 there. Use `labels_csn`.
   The column is null for recordings that MERL's files do not hold: select the others for its 23,026 (23,025 here, for
   JS01052 is in its training file).
+- **Age** is the header's, above 89 too (`age_over_89`).
 - **Labels are null** where a header's `Dx` is empty, as in copies without labels.
 """,
         version="1.0.0",

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
+from ..rows import age_columns
 
 _TABLE = "ludb.csv"
 # Their cells hold one statement a line.
@@ -32,6 +33,7 @@ _STATEMENT_COLUMNS = (
     "Other states",
 )
 _SEX = {"M": "male", "F": "female"}
+_HIDDEN_AGE = ">89"
 
 # Rhythms as the table spells them; everybody has one. What may stand beside it is a statement and no class.
 RHYTHMS = {
@@ -118,8 +120,8 @@ on it with its confidence interval.
 
         if not name.isdecimal():
             raise wrong("ID", "a number")
-        if age not in ("", ">89") and not age.isdecimal():
-            raise wrong("Age", "a number or '>89'")
+        if age not in ("", _HIDDEN_AGE) and not age.isdecimal():
+            raise wrong("Age", f"a number or {_HIDDEN_AGE!r}")
         if cells["Sex"] not in ("", *_SEX):
             raise wrong("Sex", " or ".join(_SEX))
         statements = [
@@ -128,13 +130,11 @@ on it with its confidence interval.
         rhythms = [RHYTHMS[text] for text in statements if text in RHYTHMS]
         if len(rhythms) != 1:
             raise wrong("Rhythms", f"one of {', '.join(map(repr, RHYTHMS))}")
-        years = float(age) if age.isdecimal() else None
         fields = {
             "patient_id": name,
             "statements": [{"code": text, "likelihood": None} for text in statements],
             "labels_rhythm": rhythms,
-            "age": years if years is None or years <= 89 else None,
-            "age_over_89": None if not age else years is None or years > 89,
+            **age_columns(float(age) if age.isdecimal() else None, hidden=age == _HIDDEN_AGE),
             "sex": _SEX.get(cells["Sex"]),
             "device": "Schiller Cardiovit AT-101",
         }

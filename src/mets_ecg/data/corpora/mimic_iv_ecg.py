@@ -73,6 +73,8 @@ report and measurements.
   `train` is 1 to 8, `validation` 9, `test` 10. All recordings of a patient are in one fold.
 - **Reports** (`report`) are the machine's, in English, unconfirmed: its lines joined by `. `, null where there are
   none. Many recordings share one text. The cardiologists' reports are in another, restricted part of MIMIC-IV.
+- **`report_en` and `findings`** are made by a glossary that was written from PTB-XL's reports, so statements of this
+  machine may keep words that it does not know (`mets-ecg reports` counts them).
 - **Measurements** are the machine's: `rr_interval` and the times `p_onset`, `p_end`, `qrs_onset`, `qrs_end`, `t_end` in
   ms; `p_axis`, `qrs_axis`, `t_axis` in degrees. Null where not made (29999 in the source).
 - **Patients**: `patient_id` is `subject_id`, by which the other parts of MIMIC-IV are joined; age and sex are there,

@@ -23,7 +23,7 @@ from datasets import List, Value
 
 from ...io import read_wfdb_digital
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
-from ..rows import signal_columns
+from ..rows import age_columns, signal_columns
 
 WINDOW_SECONDS = 10
 
@@ -100,7 +100,7 @@ of 10 s (3,600 samples at 360 Hz).
 - **Splits** are the customary DS1 and DS2 of 22 records each, and `paced`, the four records of patients with a
   pacemaker, which most evaluations leave out; column `fold` is 1, 2 and 3. Records 201 (DS1) and 202 (DS2) are one
   person, with one `patient_id`. Draw samples by patient: most classes come from a few.
-- **Age and sex** are from the headers.
+- **Age and sex** are from the headers, ages above 89 too; null where they are not given.
 """,
         version="1.0.0",
         licence="odc-by",
@@ -273,8 +273,4 @@ def _age_and_sex(comments: Sequence[str]) -> dict:
     """Read `75 F 1011 654 x1`, the first comment of a header; what is not there is null."""
     words = [*(comments[0].split() if comments else ()), "", ""]
     age = float(words[0]) if words[0].isdecimal() else None
-    return {
-        "age": age if age is not None and age <= 89 else None,
-        "age_over_89": None if age is None else age > 89,
-        "sex": {"M": "male", "F": "female"}.get(words[1]),
-    }
+    return {**age_columns(age), "sex": {"M": "male", "F": "female"}.get(words[1])}

@@ -7,9 +7,9 @@ which 9 and 10 are validated by humans.
 
 What to know: headers write `AVR AVL AVF`. Reports are German, English and Swedish, and 555 of them hold an `Edit:` that
 gives the labels away; `report` is the untouched original, to be cleaned by `mets_ecg.data.reports`. An age of 300
-stands for over 89, and no age above 89 becomes a number here. A likelihood of 0 stands for "none given", and the
-statement counts (`mets_ecg.data.statements`). 72 recordings break Einthoven's law, by up to 5.9 mV, with correct
-checksums: that is in the original, and it stays, as flat leads, large amplitudes and empty reports do.
+stands for over 89. A likelihood of 0 stands for "none given", and the statement counts (`mets_ecg.data.statements`). 72
+recordings break Einthoven's law, by up to 5.9 mV, with correct checksums: that is in the original, and it stays, as
+flat leads, large amplitudes and empty reports do.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
+from ..rows import age_columns
 from ..statements import TASK_CLASSES, task_labels
 
 _TABLE = "ptbxl_database.csv"
 _FILENAME_COLUMNS = {"100hz": "filename_lr", "500hz": "filename_hr"}
 _SEX = {"0": "male", "1": "female"}
+_HIDDEN_AGE = 300
 
 
 def _age(cell: str) -> float:
     age = float(cell)
-    if not 0 <= age <= 300:
+    if not (0 <= age <= 120 or age == _HIDDEN_AGE):
         raise ValueError(f"an age of {cell} cannot be")
     return age
 
@@ -77,7 +79,7 @@ class PTBXL(CorpusBuilder):
 - **Reports** (`report`) are the untouched originals, in German, English and Swedish. 555 hold an `Edit:` with the SCP
   codes and some more name codes in brackets, which gives the labels away: cut that before any use. Some are empty or
   say `trace only requested.`
-- **Age** is null above 89, where the publisher writes 300; `age_over_89` is true there.
+- **Age** is null where the publisher writes 300, which hides an age above 89; `age_over_89` is true there.
 """,
         version="1.0.1 to 1.0.3",
         licence="cc-by-4.0",
@@ -132,8 +134,7 @@ class PTBXL(CorpusBuilder):
                 "report": line["report"] or "",  # an empty one is empty, not absent
                 "statements": [{"code": code, "likelihood": likelihood} for code, likelihood in codes.items()],
                 **{f"labels_{task}": names for task, names in labels.items()},
-                "age": age if age is not None and age <= 89 else None,
-                "age_over_89": None if age is None else age > 89,
+                **age_columns(age, hidden=age == _HIDDEN_AGE),
                 "sex": values["sex"],
                 "device": values["device"],
                 "fold": fold,

@@ -26,16 +26,15 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime
 
-from ...leads import STANDARD_LEADS
+from ...io.hdf5 import open_hdf5, read_hdf5
+from ...leads import MAX_LIMB_LEAD_ERROR, STANDARD_LEADS, limb_lead_error
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
-from ..hdf5 import limb_lead_error, open_hdf5, read_hdf5
-from ..rows import encode_signal
+from ..rows import age_columns, encode_signal
 
 _logger = logging.getLogger(__name__)
 
 _SAMPLING_RATE = 500.0
 _UNITS_PER_MV = 1250.0  # the recorder's step is 0.8 uV
-MAX_LIMB_LEAD_ERROR = 0.3
 
 # How a cell of each column that must be there is read; an empty one is null.
 _COLUMNS = {
@@ -69,6 +68,7 @@ class SPH(CorpusBuilder):
   1 is a normal ECG. There are no likelihoods and no reports. A recording that the publisher's table does not list has
   null in place of patient, statements, age, sex and date: null is not "no finding", and such a recording may be
   of a patient who has others.
+- **Age** is the table's, above 89 too (`age_over_89`).
 - **Date**: the day only; `start_time` is its midnight.
 """,
         version="1",
@@ -107,8 +107,7 @@ class SPH(CorpusBuilder):
             fields = {
                 "patient_id": cells["Patient_ID"],
                 "statements": cells["AHA_Code"],
-                "age": cells["Age"],
-                "age_over_89": None if cells["Age"] is None else cells["Age"] > 89,
+                **age_columns(cells["Age"]),
                 "sex": cells["Sex"],
                 "start_time": cells["Date"],
                 "num_samples": cells["N"],

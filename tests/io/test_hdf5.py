@@ -1,4 +1,4 @@
-"""Opening and reading HDF5 files, whole and damaged, and the test of the order of leads."""
+"""Opening and reading HDF5 files, whole and damaged."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from mets_ecg.data.hdf5 import limb_lead_error, open_hdf5, read_hdf5
-from mets_ecg.io import read_wfdb
-from mets_ecg.leads import STANDARD_LEADS
+from mets_ecg.io.hdf5 import open_hdf5, read_hdf5
 
 h5py = pytest.importorskip("h5py")
 
@@ -22,11 +20,6 @@ def path(tmp_path):
         file.create_dataset("ecg", data=values, chunks=(1, 12, 2000), compression="gzip", fletcher32=True)
         file.create_group("group")
     return path
-
-
-@pytest.fixture(scope="module")
-def signal(ptb_xl_source):
-    return read_wfdb(ptb_xl_source / "records500" / "00000" / "00338_hr").signal.astype(float)
 
 
 def test_a_part_or_all_is_read_as_float64(path):
@@ -98,34 +91,3 @@ def test_without_h5py_it_is_said_what_to_install(path, monkeypatch):
         ImportError, match=r"a.h5 is an HDF5 file, and h5py is missing: pip install mets-ecg\[formats\]"
     ):
         open_hdf5(path, "ecg")
-
-
-def test_leads_in_their_order_obey_the_laws_and_in_another_they_do_not(signal):
-    assert limb_lead_error(signal, STANDARD_LEADS) < 0.02
-    names = list(STANDARD_LEADS)
-    for i, j in ((0, 1), (1, 2), (3, 4), (0, 5)):
-        swapped = list(names)
-        swapped[i], swapped[j] = names[j], names[i]
-        assert limb_lead_error(signal, swapped) > 0.5
-
-
-def test_the_departure_is_a_part_of_the_amplitude(signal):
-    changed = signal.copy()
-    changed[2] += 0.1 * np.sqrt(np.mean([np.var(row) for row in signal[:6]])) * np.resize([1.0, -1.0], signal.shape[1])
-    assert limb_lead_error(changed, STANDARD_LEADS) == pytest.approx(0.1, abs=0.01)
-    assert limb_lead_error(5 * changed + 3, STANDARD_LEADS) == pytest.approx(0.1, abs=0.01)
-
-
-def test_a_limb_lead_that_came_off_is_not_compared(signal):
-    changed = signal.copy()
-    changed[3] = 1.5
-    assert limb_lead_error(changed, STANDARD_LEADS) < 0.02
-
-
-def test_without_i_or_ii_or_another_limb_lead_nothing_is_compared(signal):
-    changed = signal.copy()
-    changed[1] = 0.0
-    assert limb_lead_error(changed, STANDARD_LEADS) is None
-    assert limb_lead_error(signal[:2], ("I", "II")) is None
-    assert limb_lead_error(signal[1:], STANDARD_LEADS[1:]) is None
-    assert limb_lead_error(np.zeros((12, 100)), STANDARD_LEADS) is None

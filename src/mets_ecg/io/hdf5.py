@@ -1,16 +1,10 @@
-"""Corpora that are published as HDF5: opening a file, reading a part of it, and testing the order of its leads.
-
-HDF5 files of recordings name no leads; the limb leads' laws tell a wrong order.
-"""
+"""HDF5: opening a file and reading a part of it. Files name no leads and no unit: who reads must know them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
-from ..leads import LIMB_LEADS_FROM_I_AND_II
 
 
 def open_hdf5(path: Path, name: str):
@@ -55,28 +49,3 @@ def read_hdf5(dataset, index=()) -> np.ndarray:
             "published file: fetch it again, or leave it out"
         )
     return values
-
-
-def limb_lead_error(signal: np.ndarray, lead_names: Sequence[str]) -> float | None:
-    """Return how far the limb leads are from what Einthoven's and Goldberger's laws make of I and II.
-
-    Args:
-        signal: `(leads, samples)`, finite.
-        lead_names: standard names of the rows.
-
-    Returns:
-        The largest root mean square of a lead's departure, as a part of that of all limb leads, means removed.
-        Flat leads, which come off singly, are left out; None if they leave nothing to compare.
-    """
-    rows = {name: row - row.mean() for name, row in zip(lead_names, signal, strict=True) if np.ptp(row) > 0}
-    if "I" not in rows or "II" not in rows:
-        return None
-    limbs = {name: rows[name] for name in LIMB_LEADS_FROM_I_AND_II if name in rows}
-    amplitude = np.sqrt(np.mean([np.mean(row**2) for row in limbs.values()]))
-    departures = [
-        np.sqrt(np.mean((row - a * rows["I"] - b * rows["II"]) ** 2))
-        for name, row in limbs.items()
-        for a, b in [LIMB_LEADS_FROM_I_AND_II[name]]
-        if name not in ("I", "II")
-    ]
-    return float(max(departures) / amplitude) if departures else None
