@@ -107,8 +107,8 @@ def main(argv: list[str] | None = None) -> int:
             example=example,
         )
         getattr(command, function)(arguments)
-    except KeyboardInterrupt:
-        print(f"mets-ecg {name}: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"mets-ecg {name}: stopped{f'; {stopped}' if str(stopped) else ''}", file=sys.stderr)
         return 1
     except Exception as error:
         if debug:

@@ -88,7 +88,8 @@ def test_each_command_lists_its_flags_with_hyphens_and_an_example(name, capsys):
     command = importlib.import_module(module)
     assert callable(getattr(command, function))
     for field in dataclasses.fields(getattr(command, arguments_type)):
-        assert f"--{field.name.replace('_', '-')}" in shown
+        positional = field.name == getattr(getattr(command, arguments_type), "POSITIONAL", None)
+        assert (f" {field.name} " if positional else f"--{field.name.replace('_', '-')}") in shown
         assert field.metadata["help"].split()[0] in shown
 
 

@@ -1,11 +1,16 @@
 """The README's snippet runs, on the tiny checkpoint by default, and on the demo's by `make demo`."""
 
 import contextlib
+import importlib
 import io
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+
+from mets_ecg.arguments import parse_arguments
+from mets_ecg_cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +51,19 @@ def test_the_models_snippet_runs(tiny_checkpoint, monkeypatch):
     names = {}
     exec(compile(code.replace("demo-output/checkpoint", str(tiny_checkpoint)), "README.md", "exec"), names)
     assert names["array"].shape == (12, 5000)
+
+
+def test_every_command_has_the_flags_that_the_readme_gives_it(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
+    lines = re.findall(r"^mets-ecg (.+)$", blocks, re.MULTILINE) + re.findall(r"`mets-ecg ([a-z]+ [^`]+)`", text)
+    assert len(lines) > 10
+    for line in lines:
+        name, *flags = shlex.split(line, comments=True)
+        module, arguments_type, *_ = COMMANDS[name]
+        if not {"...", "--help"} & set(flags):
+            parse_arguments(getattr(importlib.import_module(module), arguments_type), flags)
 
 
 @pytest.mark.demo

@@ -59,6 +59,8 @@ def parse_arguments(arguments_type: type, argv: list[str] | None = None, *, prog
     if positional is not None:
         (flag,) = (action for action in parser._actions if action.dest == positional)
         parser._remove_action(flag)
+        for group in parser._action_groups:
+            group._group_actions = [action for action in group._group_actions if action is not flag]
         for spelling in flag.option_strings:
             del parser._option_string_actions[spelling]
         parser.add_argument(positional, help=flag.help)

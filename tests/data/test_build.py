@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -427,7 +428,7 @@ def test_splits_are_told_apart_and_one_without_rows_is_left_out_and_named(source
     summary = build(source, tmp_path / "out")
     assert {split: own["num_rows"] for split, own in summary["splits"].items()} == {"train": 31, "test": 2}
     assert summary["empty_splits"] == ["validation"]
-    assert "no rows, and left out: split validation" in capsys.readouterr().out
+    assert "no recordings of, and left out: split validation" in capsys.readouterr().out
     loaded = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": 31, "test": 2}
     assert set(loaded["test"]["fold"]) == {10}
@@ -544,7 +545,7 @@ def test_reports_are_given_in_english_or_in_the_users_translation(source, tmp_pa
     )
     assert rows["2"]["report_en"] == ""
     assert rows["3"]["report_en"] and rows["3"]["report_en"] != rows["3"]["report"]
-    assert "2 reports in the translation given" in said
+    assert "2 of 2 translations used" in said
 
 
 @pytest.mark.parametrize(
@@ -566,7 +567,27 @@ def test_translations_that_cannot_be_are_refused(ptb_xl_source, tmp_path, table,
 def test_a_translation_of_a_recording_that_is_not_there_is_not_counted(source, tmp_path):
     remove(source, 292)
     (tmp_path / "mine.csv").write_text("record_id,report_en\n292,a\n1,b\n")
-    assert build(source, tmp_path / "out", reports=str(tmp_path / "mine.csv"))["translated"] == 1
+    assert build(source, tmp_path / "out", reports=str(tmp_path / "mine.csv"))["translations"] == {
+        "given": 2,
+        "used": 1,
+    }
+
+
+def test_a_strict_build_of_a_corpus_without_a_table_compares_with_what_was_published(
+    ptb_xl_source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(PTBXL, "info", replace(PTBXL.info, num_recordings=34))
+    with pytest.raises(FileNotFoundError, match="holds 33 of the 34 recordings that were published"):
+        build_corpus(PTBXL(ptb_xl_source), tmp_path / "out", strict=True, num_proc=1)
+    assert build_corpus(PTBXL(ptb_xl_source), tmp_path / "out", num_proc=1)["published"] == 34
+
+
+def test_an_unknown_lead_is_damage_with_its_record_and_its_name(source, tmp_path):
+    header = next(source.rglob("00001_lr.hea"))
+    header.write_text(header.read_text().replace(" AVR\n", " zz\n"))
+    with pytest.raises(ValueError, match="1 recordings cannot be read: 1: unknown lead 'zz'"):
+        build(source, tmp_path / "out")
+    assert not (tmp_path / "out" / "100hz").exists()
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def make_build(folder, kind, config, rows=3, **changes) -> dict:
         "version": kind.info.version,
         "missing": count(),
         "left_out": count(),
-        "translated": 0,
+        "translations": {"given": 0, "used": 0},
         "splits": splits,
         "empty_splits": [],
         "conditions": {name: count() for name in CONDITIONS},
@@ -217,9 +217,11 @@ def test_only_the_own_card_is_overwritten(tmp_path):
 
 
 def test_a_summary_in_words(tmp_path):
-    summary = make_build(tmp_path, CORPORA["ptb-xl"], "100hz", left_out=count("9"), translated=2)
+    summary = make_build(
+        tmp_path, CORPORA["ptb-xl"], "100hz", left_out=count("9"), translations={"given": 3, "used": 2}
+    )
     assert describe(summary).splitlines() == [
         "ptb-xl 100hz: 9 rows (train 3, validation 3, test 3)",
         "1 left out as asked: 9",
-        "2 reports in the translation given",
+        "2 of 3 translations used",
     ]

@@ -210,5 +210,5 @@ def test_prepared_rows_beside_a_source_are_not_guessed_between(simulated, ptb_xl
 def test_rows_without_a_fold_are_in_none(simulated_corpus):
     corpus = simulated_corpus.select(range(6)).map(lambda row, i: {"fold": None if i % 2 else 4}, with_indices=True)
     assert len(select_folds(corpus, (4,))) == 3
-    with pytest.raises(ValueError, match="the corpus has folds none"):
+    with pytest.raises(ValueError, match="the corpus has no folds, by which rows are chosen"):
         select_folds(corpus.select([1, 3]), (4,))

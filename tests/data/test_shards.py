@@ -459,7 +459,7 @@ def test_an_error_in_one_process_ends_the_others_and_is_raised(folder, working):
 
 
 def test_all_damaged_recordings_are_named_and_the_other_shards_kept(folder, working, expected):
-    with pytest.raises(ValueError, match="8 recordings cannot be read, the shards of all others are kept") as raised:
+    with pytest.raises(ValueError, match="8 recordings cannot be read: .* Shards without any are kept") as raised:
         build(folder, write_damaged)
     said = str(raised.value)
     assert "r2 0: is cut; r2 1: is cut;" in said and "(and 3 more)" in said

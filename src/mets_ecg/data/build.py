@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..arguments import argument
+from ..leads import canonical_leads
 from ..signals import INVALID_SAMPLE
 from .corpora import CORPORA
 from .corpus_builder import CorpusBuilder, Recording, read_table
@@ -142,6 +143,12 @@ def build_corpus(
             f"{builder.name}: {len(missing)} of {len(there) + len(missing)} recordings are not in {builder.source}, "
             f"for example {missing[0].files[0]}: fetch them, or build without --strict"
         )
+    published = builder.info.num_recordings
+    if strict and len(listed) + len(missing) < (published or 0):
+        raise FileNotFoundError(
+            f"{builder.name}: {builder.source} holds {len(listed) + len(missing)} of the {published} recordings that "
+            "were published: fetch the others, or build without --strict"
+        )
     if not there:
         raise ValueError("--leave-out names all recordings that are there: nothing is left to build")
     plan = []
@@ -159,7 +166,8 @@ def build_corpus(
         "homepage": builder.info.homepage,
         "missing": _count([recording.record_id for recording in missing]),
         "left_out": _count(sorted(left_out)),
-        "translated": sum(len(texts) for _, texts in (shard.content for shard in plan)),
+        "published": published,
+        "translations": {"given": len(translations), "used": sum(len(shard.content[1]) for shard in plan)},
     }
     return write_shards(
         folder,
@@ -247,7 +255,12 @@ def _is_of_the_system(error: Exception) -> bool:
 
 
 def _complete(row: dict, translations: Mapping[str, str]) -> None:
-    """Add English text and findings to a row that has a report."""
+    """Add English text and findings to a row that has a report.
+
+    Raises:
+        ValueError: its leads are none that are known, or one is there twice.
+    """
+    canonical_leads(row["lead_names"])
     translated = translations.get(row["record_id"])
     if translated is not None:
         row["report_en"] = translated

@@ -34,6 +34,7 @@ class CorpusInfo:
         homepage: URL of the publisher's page.
         citation: BibTeX.
         languages: codes of the reports' languages; none where there are no reports.
+        num_recordings: of the whole set, where no table of it lists them all; None where one does.
         download_url: where the publisher's files lie beside a `SHA256SUMS.txt`; None where they are not to be
             had that way.
     """
@@ -46,6 +47,7 @@ class CorpusInfo:
     homepage: str
     citation: str
     languages: tuple[str, ...] = ()
+    num_recordings: int | None = None
     download_url: str | None = None
 
 

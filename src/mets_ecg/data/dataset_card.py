@@ -134,13 +134,14 @@ def describe(summary: Mapping) -> str:
         + ")"
     ]
     if summary["empty_splits"]:
-        lines.append(f"no rows, and left out: split {', '.join(summary['empty_splits'])}")
+        lines.append(f"no recordings of, and left out: split {', '.join(summary['empty_splits'])}")
     counted = {"listed but not in the source": summary["missing"], "left out as asked": summary["left_out"]}
     counted |= {CONDITIONS[name]: found for name, found in summary["conditions"].items()}
     for words, found in counted.items():
         if found["count"]:
             more = ", ..." if found["count"] > 5 else ""
             lines.append(f"{found['count']} {words}: {', '.join(found['records'][:5])}{more}")
-    if summary["translated"]:
-        lines.append(f"{summary['translated']} reports in the translation given")
+    given, used = summary["translations"]["given"], summary["translations"]["used"]
+    if given:
+        lines.append(f"{used} of {given} translations used")
     return "\n".join(lines)

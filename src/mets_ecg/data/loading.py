@@ -157,8 +157,11 @@ def select_folds(corpus, folds: Iterable[int]):
     column = np.array([-1 if fold is None else fold for fold in corpus["fold"]])
     chosen = np.flatnonzero(np.isin(column, list(folds)))
     if not len(chosen):
-        known = ", ".join(map(str, np.unique(column[column >= 0]))) or "none"
-        raise ValueError(f"no record in folds {', '.join(map(str, folds))}: the corpus has folds {known}")
+        known = ", ".join(map(str, np.unique(column[column >= 0])))
+        raise ValueError(
+            f"no record in folds {', '.join(map(str, folds))}: the corpus has "
+            + (f"folds {known}; name others, or none to do without" if known else "no folds, by which rows are chosen")
+        )
     return corpus.select(chosen)
 
 

@@ -320,9 +320,11 @@ def _run(todo: Sequence[Shard], write, working: Path, key: str, num_proc, descri
             "a process that read recordings was killed, perhaps for want of memory: run the same command with a "
             "smaller --num-proc, it goes on where it stopped"
         ) from error
-    except BaseException:  # Ctrl-C too: nobody waits for shards that are not finished
+    except BaseException as error:  # Ctrl-C too: nobody waits for shards that are not finished
         for process in set(multiprocessing.active_children()) - others:
             process.kill()
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt("finished shards are kept, the same command goes on") from None
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -364,7 +366,7 @@ def _refuse_damaged(damaged: Sequence, left_out: Collection[str], path: Path) ->
     named = "; ".join(f"{record}: {reason}" for record, reason in damaged[:5])
     more = f" (and {len(damaged) - 5} more)" if len(damaged) > 5 else ""
     raise ValueError(
-        f"{len(damaged)} recordings cannot be read, the shards of all others are kept: {named}{more}. Fetch them "
+        f"{len(damaged)} recordings cannot be read: {named}{more}. Shards without any are kept. Fetch them "
         f"again, or leave out all that {str(path)!r} names by --leave-out {shlex.quote(str(path))}, and run the same "
         "command: it goes on where it stopped"
     )

@@ -26,7 +26,8 @@ class PretrainArguments:
     streaming: bool = argument(False, help="read what `mets-ecg prepare` wrote shard by shard, without a copy on disk")
     text_column: TextColumn = argument(
         "report",
-        help="what an ECG is compared with: its original report, that in English, or one of its findings a step",
+        help="what an ECG is compared with: its report, without label codes; that in English; or one of its findings, "
+        "another one each step",
     )
     text_model: str = argument("sentence-transformers/all-MiniLM-L6-v2", help="text encoder: a folder or a Hub id")
     model: dict = argument(default_factory=dict, help="fields of ECGTextConfig; ecg_config holds those of the encoder")

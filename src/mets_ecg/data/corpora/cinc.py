@@ -88,6 +88,7 @@ Challenge's validation and test sets were never published.
         version="1.0.3",
         licence="cc-by-4.0",
         doi="10.13026/34va-7q14",
+        num_recordings=88_253,
         homepage="https://physionet.org/content/challenge-2021/1.0.3/",
         citation="""\
 @inproceedings{reyna2021will,

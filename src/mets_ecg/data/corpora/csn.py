@@ -75,6 +75,7 @@ a line.
         version="1.0.0",
         licence="cc-by-4.0",
         doi="10.13026/wgex-er52",
+        num_recordings=45_150,
         homepage="https://physionet.org/content/ecg-arrhythmia/1.0.0/",
         citation="""\
 @misc{zheng2022large,

@@ -78,7 +78,7 @@ class PTBXL(CorpusBuilder):
   (four are diagnostic and form), `labels_all` (71) all of them. A list may be empty: leave such rows out of that task.
 - **Reports** (`report`) are the untouched originals, in German, English and Swedish. 555 hold an `Edit:` with the SCP
   codes and some more name codes in brackets, which gives the labels away: cut that before any use. Some are empty or
-  say `trace only requested.`
+  say `trace only requested.` `report_en` and `findings` hold neither codes nor the recorder's notes.
 - **Age** is null where the publisher writes 300, which hides an age above 89; `age_over_89` is true there.
 """,
         version="1.0.1 to 1.0.3",
