@@ -112,7 +112,7 @@ def test_real_wording_reads_as_english(report, text):
         ("inferiorer infarkt mögl. akut", "inferior infarct, possibly acute"),
         ("septaler infarkt nicht auszuschliessen", "septal infarct cannot be ruled out"),
         ("verdacht auf p-sinistrocardiale", "suspected left atrial p wave"),
-        ("möglicherweise wpw typ b", "possible wpw syndrome type b"),
+        ("möglicherweise wpw typ b", "possible wolff-parkinson-white syndrome type b"),
         ("kammerhypertrophie lvh, moeglich", "possible left ventricular hypertrophy"),
         ("infarkt inferior chronisch moeglich", "possible old inferior infarct"),
         ("ekg wahrscheinlich normal", "probably normal ecg"),
