@@ -418,10 +418,10 @@ def _publish(partial: Path, path: Path) -> None:
 def write_parquet(rows: Iterable[Mapping], path: str | os.PathLike[str], features: Features) -> int:
     """Write rows as one Parquet file; return how many there were.
 
-    Recordings are lists of lists of integers: numbers that any Parquet reader understands. Delta coding of the
-    integers and zstd take 17.7 of 48 MB at 500 Hz, where the usual dictionary coding and snappy take 31.6, and read
-    faster; prepared recordings are floats, whose bytes are coded apart. `examples/benchmarks/results` has the figures,
-    also of plain bytes, which read three times faster and which nobody but this package could read.
+    Recordings are lists of lists of integers: leads and samples to any Parquet reader. Delta coding of the integers and
+    zstd take 15.1 of 41 MB at 500 Hz, where the usual dictionary coding and snappy take 26.6, and read faster. Prepared
+    recordings are floats, whose bytes are coded apart. `examples/benchmarks/results/row_layouts.txt` has the figures,
+    and what other layouts would give.
 
     Args:
         rows: with the columns of `features`; an absent one is null. Class labels by name, arrays as numpy arrays.
