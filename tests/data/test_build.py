@@ -30,6 +30,7 @@ from mets_ecg.data.corpus_builder import Recording
 from mets_ecg.data.rows import _NOT_OF_ROWS
 from mets_ecg.data.saved_corpus import SavedCorpus
 from mets_ecg.data.shards import read_summary
+from mets_ecg.leads import STANDARD_LEADS
 from mets_ecg.signals import INVALID_SAMPLE, decode_signal
 
 
@@ -64,7 +65,7 @@ class FromArrays(PTBXL):
             "baseline": np.zeros(12, np.int32),
             "num_samples": 1000,
             "sampling_rate": 100.0,
-            "lead_names": list("abcdefghijkl"),
+            "lead_names": list(STANDARD_LEADS),
         }
 
 
@@ -722,6 +723,7 @@ def peak_memory(folder: Path, count: int) -> float:
     process = context.Process(target=measure, args=(peaks,))
     process.start()
     process.join(300)
+    assert process.exitcode == 0
     return peaks.get()
 
 
