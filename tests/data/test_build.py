@@ -382,7 +382,7 @@ def test_strict_takes_recordings_that_are_left_out_for_unwanted(source, tmp_path
 
 
 def test_of_many_records_the_summary_names_the_first(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("mets_ecg.data.build._NAMED", 2)
+    monkeypatch.setattr("mets_ecg.data.shards._NAMED", 2)
     ids = [recording.record_id for recording in PTBXL(source).find()[0]][:3]
     for record_id in ids:
         remove(source, int(record_id))

@@ -24,10 +24,18 @@ from .dataset_card import CONDITIONS, check_output, describe, write_card
 from .download import download
 from .reports_english import render_english, split_findings
 from .rows import source_digest
-from .shards import Shard, parse_part, shard_names, split_evenly, summarize_splits, write_parquet, write_shards
+from .shards import (
+    Shard,
+    count_named,
+    parse_part,
+    shard_names,
+    split_evenly,
+    summarize_splits,
+    write_parquet,
+    write_shards,
+)
 
 _LARGE_AMPLITUDE_MV = 10.0
-_NAMED = 1000  # ids of a kind in the summary: of a corpus of millions they would be megabytes
 
 
 @dataclass
@@ -164,8 +172,8 @@ def build_corpus(
         "licence": builder.info.licence,
         "doi": builder.info.doi,
         "homepage": builder.info.homepage,
-        "missing": _count([recording.record_id for recording in missing]),
-        "left_out": _count(sorted(left_out)),
+        "missing": count_named([recording.record_id for recording in missing]),
+        "left_out": count_named(sorted(left_out)),
         "published": published,
         "translations": {"given": len(translations), "used": sum(len(shard.content[1]) for shard in plan)},
     }
@@ -228,6 +236,7 @@ def _write_shard(builder: CorpusBuilder, content: tuple[Sequence[Recording], Map
                 own = list(builder.read(recording))
                 found = []
                 for row in own:
+                    canonical_leads(row["lead_names"])  # refuses what is no lead
                     _complete(row, translations)
                     found += [(name, row["record_id"]) for name in _conditions(row)]
             except MemoryError:
@@ -255,12 +264,7 @@ def _is_of_the_system(error: Exception) -> bool:
 
 
 def _complete(row: dict, translations: Mapping[str, str]) -> None:
-    """Add English text and findings to a row that has a report.
-
-    Raises:
-        ValueError: its leads are none that are known, or one is there twice.
-    """
-    canonical_leads(row["lead_names"])
+    """Add English text and findings to a row that has a report."""
     translated = translations.get(row["record_id"])
     if translated is not None:
         row["report_en"] = translated
@@ -301,15 +305,11 @@ def _summarize(facts: dict, builder: CorpusBuilder, plan: Sequence[Shard], summa
         "splits": splits,
         "empty_splits": [name for name in builder.splits if name not in splits],
         "conditions": {
-            name: _count([record for own in summaries for record in own["conditions"].get(name, [])])
+            name: count_named([record for own in summaries for record in own["conditions"].get(name, [])])
             for name in CONDITIONS
         },
         "features": builder.features.to_dict(),
     }
-
-
-def _count(records: Sequence[str]) -> dict:
-    return {"count": len(records), "records": list(records[:_NAMED])}
 
 
 def _read_leave_out(words: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,15 +56,9 @@ def write_card(folder: str | os.PathLike[str], kind: type[CorpusBuilder]) -> Pat
         FileNotFoundError: no config is built.
     """
     folder = Path(folder)
-    path = folder / "README.md"
-    partial = folder / f".README.md.{os.getpid()}.partial"
     builds = None
     while builds != (builds := _read_builds(folder, kind)):  # another config may get finished meanwhile
-        try:
-            _render(builds, kind).save(partial)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        path = _save(_render(builds, kind), folder)
     return path
 
 
@@ -106,6 +101,32 @@ def _card_data(kind: type[CorpusBuilder], builds: Mapping, features: Mapping, de
         size_categories=next(name for limit, name in _SIZES.items() if rows < limit),
         tags=["ecg", "electrocardiogram", "cardiology", "medical", "time-series"],
     )
+    _add_files(data, builds, features, folders={config: f"{config}/" for config in builds}, default=default)
+    return data
+
+
+def write_prepared_card(folder: str | os.PathLike[str], summary: Mapping, features: Features) -> Path:
+    """Write `README.md` of a folder of prepared rows, from its summary."""
+    config, corpus = summary["config"], summary["corpus"]
+    data = DatasetCardData(
+        pretty_name=f"{corpus} ({config}), prepared",
+        license=summary.get("licence"),
+        tags=["ecg", "electrocardiogram"],
+    )
+    _add_files(data, {config: summary}, {config: features}, folders={config: ""})
+    card = DatasetCard.from_template(
+        data,
+        template_path=str(resource("cards", "prepared.md.jinja")),
+        corpus=corpus,
+        config=config,
+        summary=summary,
+        fields=json.dumps(summary["feature_extractor"], indent=2),
+    )
+    return _save(card, Path(folder))
+
+
+def _add_files(data: DatasetCardData, builds: Mapping, features: Mapping, *, folders: Mapping, default=None) -> None:
+    """Add each config's features, rows and files, by which `datasets` loads it and notices what is lost."""
     infos = DatasetInfosDict()
     for config, build in builds.items():
         splits = SplitDict()
@@ -116,10 +137,19 @@ def _card_data(kind: type[CorpusBuilder], builds: Mapping, features: Mapping, de
     data.configs = [
         {"config_name": config}
         | ({"default": True} if config == default else {})
-        | {"data_files": [{"split": split, "path": f"{config}/{split}-*.parquet"} for split in build["splits"]]}
+        | {"data_files": [{"split": s, "path": f"{folders[config]}{s}-*.parquet"} for s in build["splits"]]}
         for config, build in builds.items()
     ]
-    return data
+
+
+def _save(card: DatasetCard, folder: Path) -> Path:
+    path, partial = folder / "README.md", folder / f".README.md.{os.getpid()}.partial"
+    try:
+        card.save(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
 
 
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**9: "1M<n<10M"}

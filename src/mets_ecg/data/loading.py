@@ -22,6 +22,7 @@ from .corpus_builder import CorpusBuilder
 from .prepare import prepare
 from .prepared_rows import MemoryMappedRows, PreparedRows, open_stream
 from .saved_corpus import SavedCorpus
+from .shards import read_summary
 
 _logger = logging.getLogger(__name__)
 
@@ -83,7 +84,8 @@ def _build_cached(builder: CorpusBuilder, *, cache_dir, num_proc: int | None) ->
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Of the processes of a launch, the first one builds.
     with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
-        build_corpus(builder, folder, num_proc=num_proc, fingerprint=fingerprint)
+        if read_summary(folder) is None:  # its name holds the key: what is there is what would be built
+            build_corpus(builder, folder, num_proc=num_proc, fingerprint=fingerprint)
     return folder
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,18 +20,16 @@ from typing import ClassVar
 import fsspec
 import numpy as np
 import pyarrow.parquet as pq
-from datasets import Array2D, Dataset, DatasetInfo, Features, List, SplitDict, SplitInfo, Value
-from datasets.info import DatasetInfosDict
-from huggingface_hub import DatasetCard, DatasetCardData
+from datasets import Array2D, Dataset, Features, List, Value
 
 from .. import feature_extraction_ecg, leads, signals
 from ..arguments import argument, read_yaml
 from ..feature_extraction_ecg import ECGFeatureExtractor
-from ..resources import resource
 from . import rows, shards
+from .dataset_card import write_prepared_card
 from .rows import code_digest, table_rows
 from .saved_corpus import SavedCorpus
-from .shards import Shard, parse_part, shard_names, summarize_splits, write_parquet, write_shards
+from .shards import Shard, count_named, parse_part, shard_names, summarize_splits, write_parquet, write_shards
 
 _logger = logging.getLogger(__name__)
 
@@ -230,7 +227,7 @@ def prepare_folder(
         description="preparing",
     )
     if summary is not None:
-        _write_card(Path(folder), summary, features)
+        write_prepared_card(folder, summary, features)
     return summary
 
 
@@ -262,35 +259,7 @@ def _summarize(corpus: SavedCorpus, feature_extractor, plan: list[Shard], summar
         "corpus": folder.resolve().name if folder.is_dir() else corpus.name,
         "config": corpus.config,
         **summarize_splits(plan, summaries),
-        "unusable": {"count": len(unusable), "records": unusable[:1000]},
+        "unusable": count_named(unusable),
         "feature_extractor": feature_extractor.to_dict(),
         **{name: corpus.summary[name] for name in ("title", "licence", "doi", "homepage") if name in corpus.summary},
     }
-
-
-def _write_card(folder: Path, summary: dict, features: Features) -> None:
-    config, corpus = summary["config"], summary["corpus"]
-    splits = SplitDict()
-    for split, own in summary["splits"].items():
-        splits[split] = SplitInfo(split, num_bytes=own["num_bytes"], num_examples=own["num_rows"])
-    data = DatasetCardData(
-        pretty_name=f"{corpus} ({config}), prepared",
-        license=summary.get("licence"),
-        tags=["ecg", "electrocardiogram"],
-    )
-    DatasetInfosDict({config: DatasetInfo(config_name=config, features=features, splits=splits)}).to_dataset_card_data(
-        data
-    )
-    files = [{"split": split, "path": f"{split}-*.parquet"} for split in splits]
-    data.configs = [{"config_name": config, "data_files": files}]
-    card = DatasetCard.from_template(
-        data,
-        template_path=str(resource("cards", "prepared.md.jinja")),
-        corpus=corpus,
-        config=config,
-        summary=summary,
-        fields=json.dumps(summary["feature_extractor"], indent=2),
-    )
-    partial_card = folder / ".README.md.partial"
-    card.save(partial_card)
-    os.replace(partial_card, folder / "README.md")

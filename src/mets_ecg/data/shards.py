@@ -37,6 +37,7 @@ from tqdm.auto import tqdm
 _logger = logging.getLogger(__name__)
 
 BUILD_SUMMARY = "build.json"
+_NAMED = 1000  # records of a kind in a summary: of a corpus of millions they would be megabytes
 _FINISHED = "finished"  # within the working folder: what becomes the folder
 
 # Seconds. Of parts that start together, each holds the lock of all for a moment.
@@ -194,6 +195,11 @@ def write_shards(
             _finish(working, folder, shards, finished)
     shutil.rmtree(working, ignore_errors=True)
     return finished
+
+
+def count_named(records: Sequence) -> dict:
+    """Return how many records there are, and the first of them."""
+    return {"count": len(records), "records": list(records[:_NAMED])}
 
 
 def summarize_splits(shards: Sequence[Shard], summaries: Sequence[Mapping]) -> dict:
