@@ -104,8 +104,8 @@ class Handler(BaseHTTPRequestHandler):
         end = step.get("cut", len(body))
         for at in range(0, end, 50_000):
             piece = body[at : min(end, at + 50_000)]
+            entry["sent"] += len(piece)  # first: the client may be done before this thread goes on
             self.wfile.write(piece)
-            entry["sent"] += len(piece)
             time.sleep(step.get("delay", 0))
         if step.get("stall"):
             self.wfile.flush()
