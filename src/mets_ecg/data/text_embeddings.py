@@ -63,8 +63,8 @@ class RecordTexts:
     def draw(self, records: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return one text of each of these records: `(len(records),)` rows of `pooled`.
 
-        A text's chance falls with the root of how many records hold it: a third of what cardiologists write is
-        "sinus rhythm" and the axis, of which little is to be learnt in most steps.
+        A text's chance falls with the root of how many records hold it: drawn evenly, two steps in five would ask for
+        "sinus rhythm" or an axis (PTB-XL), and more is to be learnt from the rest.
         """
         held = self.held[records]
         weights = self._weights[held.clamp(min=0)] * (held >= 0)

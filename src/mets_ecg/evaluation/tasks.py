@@ -106,7 +106,7 @@ def _described(name: str, **phrases: tuple[str, ...]) -> ClassDescription:
 # English: the frequent findings of a class, and what a search by the text oracle on folds 1-7 added to them of some
 # twenty wordings a class (MiniLM, mean-pooled and centred, phrases averaged, softmax with scale 20). On fold 8 the
 # oracle has .903 for whole English reports and .900 for the mean of their findings, .890 and .884 with the phrases of
-# version 1; METS trained on findings of folds 1-7 has .883 there, .876 with version 1. German and Swedish: version 1.
+# version 1; METS trained on findings of folds 1-7 has .890 there, .885 with version 1. German and Swedish: version 1.
 _SUPERCLASSES = {
     "NORM": _described(
         "Normal ECG",
