@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mets_ecg.data.challenge_headers import list_wfdb, parse_age, read_comments, read_twelve_leads, statements_of
+from mets_ecg.data.challenge_headers import list_wfdb, parse_age, read_comments, read_twelve_leads
 from mets_ecg.io import DigitalRecord
 
 
@@ -36,11 +36,6 @@ def test_an_empty_dx_is_unknown_and_what_is_not_told_is_null(line):
 def test_a_header_without_dx_is_refused():
     with pytest.raises(ValueError, match="record A0001: its header has no comment line 'Dx: "):
         read_comments(record_of("Age: 74"))
-
-
-def test_codes_become_statements_without_likelihood_and_none_stays_none():
-    assert statements_of(["1", "2"]) == [{"code": "1", "likelihood": None}, {"code": "2", "likelihood": None}]
-    assert statements_of([]) == [] and statements_of(None) is None
 
 
 def test_records_are_listed_by_name_through_folders_whether_whole_or_not(tmp_path):

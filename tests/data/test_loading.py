@@ -162,6 +162,17 @@ def test_rows_are_prepared_from_each_place_alike(simulated):
         assert rows.features == from_corpus.features
 
 
+def test_a_corpus_is_opened_once(simulated, monkeypatch):
+    """On the Hub, opening one takes several requests."""
+    opened, corpus = [], simulated[0]
+    open_corpus = SavedCorpus.__init__
+    monkeypatch.setattr(
+        SavedCorpus, "__init__", lambda *args, **options: (opened.append(args), open_corpus(*args, **options))[1]
+    )
+    load_prepared_rows(EXTRACTOR, data=corpus)
+    assert len(opened) == 1
+
+
 def test_a_source_is_prepared_for_the_model(ptb_xl_source):
     rows = load_prepared_rows(EXTRACTOR, source=str(ptb_xl_source))
     batch = next(rows.in_order(4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from mets_ecg.data.rows import age_columns, corpus_features, encode_signal
+from mets_ecg.data.rows import age_columns, corpus_features, encode_signal, statements_of
 from mets_ecg.signals import INVALID_SAMPLE, decode_signal
 
 
@@ -87,3 +87,8 @@ def test_rows_of_other_lengths_and_lead_numbers_share_a_data_set():
     assert dataset[0]["labels_super"] == [1] and dataset[1]["labels_super"] == []
     for saved, signal in zip(dataset, signals, strict=True):
         np.testing.assert_array_equal(decode_signal(saved), signal.astype(np.float32))
+
+
+def test_codes_become_statements_without_likelihood_and_none_stays_none():
+    assert statements_of(["1", "2"]) == [{"code": "1", "likelihood": None}, {"code": "2", "likelihood": None}]
+    assert statements_of([]) == [] and statements_of(None) is None

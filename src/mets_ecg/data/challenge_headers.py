@@ -6,7 +6,6 @@ Several corpora come so. What published headers hold that is odd is told in `cor
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..io import DigitalRecord, read_wfdb_digital
@@ -97,11 +96,6 @@ def read_comments(record: DigitalRecord) -> tuple[list[str] | None, dict]:
     fields = parse_age(comments.get("age", ""))
     sex = _SEX.get(comments.get("sex", "").lower())
     return codes, {**fields, "sex": sex}
-
-
-def statements_of(codes: Sequence[str] | None) -> list[dict] | None:
-    """Return codes as a row's `statements`."""
-    return None if codes is None else [{"code": code, "likelihood": None} for code in codes]
 
 
 def parse_age(text: str) -> dict:

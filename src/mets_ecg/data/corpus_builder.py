@@ -183,7 +183,7 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
     """
     path = Path(path)
     if not path.is_file():
-        found = ", ".join(sorted(entry.name for entry in path.parent.iterdir())[:8]) if path.parent.is_dir() else ""
+        found = first_names(path.parent) if path.parent.is_dir() else ""
         raise FileNotFoundError(
             f"no {path.name} in {path.parent}, which {f'holds {found}' if found else 'is empty or no folder'}: "
             "give the folder as its publisher lays it out"
@@ -209,6 +209,11 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
             raise ValueError(
                 f"{path} is no CSV from line {reader.line_num + 1} on ({error}): fetch it again"
             ) from error
+
+
+def first_names(folder: Path) -> str:
+    """Return the first names in a folder, to say in an error what is there; empty where nothing is."""
+    return ", ".join(sorted(entry.name for entry in folder.iterdir())[:8])
 
 
 def _first_damaged_line(path: Path) -> int:

@@ -115,20 +115,22 @@ def load_prepared_rows(
             extractor, or is to be streamed and is not prepared.
         FileNotFoundError: it is not there.
     """
+    rate = feature_extractor.sampling_rate
+    saved = None
     if corpus is None:
         _check_one_place(source, data)
-    if corpus is None and data is not None:
-        saved = SavedCorpus(data, config=config, sampling_rate=feature_extractor.sampling_rate)
-        if saved.feature_extractor is not None:
-            _check_prepared_by(saved, feature_extractor)
-            if streaming:
-                return open_stream([path for files in saved.files.values() for path in files])
-            return MemoryMappedRows(saved.dataset())
+        saved = None if data is None else SavedCorpus(data, config=config, sampling_rate=rate)
+    if saved is not None and saved.feature_extractor is not None:
+        _check_prepared_by(saved, feature_extractor)
+        if streaming:
+            return open_stream([path for files in saved.files.values() for path in files])
+        return MemoryMappedRows(saved.dataset())
     if streaming:
         raise ValueError("only prepared rows are streamed: write them by `mets-ecg prepare`, and name them by --data")
-    if corpus is None:
-        rate = feature_extractor.sampling_rate
-        corpus = load_corpus(source=source, data=data, config=config, sampling_rate=rate, num_proc=num_proc)
+    if saved is not None:
+        corpus = saved.dataset()
+    elif corpus is None:
+        corpus = load_corpus(source=source, sampling_rate=rate, num_proc=num_proc)
     return MemoryMappedRows(prepare(corpus, feature_extractor, num_proc=num_proc))
 
 

@@ -33,8 +33,8 @@ from .shards import Shard, count_named, parse_part, shard_names, summarize_split
 
 _logger = logging.getLogger(__name__)
 
-_SIGNAL_COLUMNS = ["signal", "gain", "baseline", "num_samples", "sampling_rate", "lead_names", "record_id"]
 _DROPPED = ["signal", "gain", "baseline", "num_samples", "sampling_rate", "lead_names"]
+_SIGNAL_COLUMNS = [*_DROPPED, "record_id"]
 _BATCH = 64
 
 

@@ -8,7 +8,7 @@ that knows the layout.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -113,6 +113,11 @@ def age_columns(age: float | None, *, hidden: bool = False) -> dict:
     if hidden:
         return {"age": None, "age_over_89": True}
     return {"age": age, "age_over_89": None if age is None else age > 89}
+
+
+def statements_of(codes: Iterable[str] | None) -> list[dict] | None:
+    """Return codes of a source that gives no likelihoods as a row's `statements`; None where they are not known."""
+    return None if codes is None else [{"code": code, "likelihood": None} for code in codes]
 
 
 def signal_columns(record: DigitalRecord) -> dict:

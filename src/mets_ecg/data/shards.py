@@ -47,6 +47,8 @@ _LOCK_TIMEOUT = 2.0
 _ROWS_PER_GROUP = 100
 _BYTES_PER_GROUP = 16 * 2**20
 
+REBUILD = "remove that folder and run the command that made it again"
+
 _SHARD_NAME = re.compile(r"(?P<split>.+)-\d{5,}-of-(?P<count>\d{5,})")
 
 # How the samples of recordings are coded in Parquet, by column.
@@ -88,19 +90,18 @@ def split_files(folder: str | os.PathLike[str], split: str) -> list[Path]:
         name = _SHARD_NAME.fullmatch(path.stem)
         if name and name["split"] == split:
             found.setdefault(int(name["count"]), []).append(path)
-    again = "remove that folder and run the command that made it again"
     if not found:
-        raise FileNotFoundError(f"{str(folder)!r} has no shards of split {split}: {again}")
+        raise FileNotFoundError(f"{str(folder)!r} has no shards of split {split}: {REBUILD}")
     if len(found) > 1:
         first, second, *_ = sorted(min(files).name for files in found.values())
-        raise ValueError(f"{str(folder)!r} mixes shards of two builds, as {first} and {second}: {again}")
+        raise ValueError(f"{str(folder)!r} mixes shards of two builds, as {first} and {second}: {REBUILD}")
     ((count, files),) = found.items()
     expected = [folder / f"{name}.parquet" for name in shard_names(split, count)]
     missing = sorted({*expected} - {*files})
     if missing:
         raise FileNotFoundError(
             f"{str(folder)!r} has {len(files)} of {count} shards of split {split}, {missing[0].name} is missing: "
-            f"{again}"
+            f"{REBUILD}"
         )
     return expected
 

@@ -24,7 +24,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
 from ..arguments import argument
-from ..data.shards import BUILD_SUMMARY, split_files
+from ..data.shards import BUILD_SUMMARY, REBUILD, split_files
 
 # What is sent in one go: after a break, finished groups are known to the Hub and are not sent again.
 _FILES_PER_UPLOAD = 8
@@ -168,7 +168,7 @@ def read_corpus_folder(folder: str | os.PathLike[str]) -> CorpusFolder:
             if expected is not None and expected.num_examples != rows[config][split]:
                 raise ValueError(
                     f"{str(folder)!r}: the card states {expected.num_examples} rows for {config}, {split}, the shards "
-                    f"hold {rows[config][split]}: {_REBUILD}"
+                    f"hold {rows[config][split]}: {REBUILD}"
                 )
             summary = PurePosixPath(shards[0]).parent / BUILD_SUMMARY
             files += shards + ([str(summary)] if (folder / summary).is_file() else [])
@@ -195,18 +195,15 @@ def _shards(folder: Path, split: str, pattern: str) -> list[str]:
     whole = path.name == f"{split}-*.parquet"
     found = split_files(folder / path.parent, split) if whole else sorted(folder.glob(pattern))
     if not found:
-        raise FileNotFoundError(f"{str(folder)!r} has no {pattern}, which its card names: {_REBUILD}")
+        raise FileNotFoundError(f"{str(folder)!r} has no {pattern}, which its card names: {REBUILD}")
     return [path.relative_to(folder).as_posix() for path in found]
-
-
-_REBUILD = "remove that folder and run the command that made it again"
 
 
 def _num_rows(path: Path) -> int:
     try:
         return pq.read_metadata(path).num_rows
     except pa.ArrowInvalid as error:
-        raise ValueError(f"the shard {str(path)!r} is damaged ({error}): {_REBUILD}") from error
+        raise ValueError(f"the shard {str(path)!r} is damaged ({error}): {REBUILD}") from error
 
 
 def _stale(there: set[str], files: list[str]) -> list[str]:

@@ -29,9 +29,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..challenge_headers import list_wfdb, read_comments, read_twelve_leads, statements_of
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
-from ..rows import signal_columns
+from ..challenge_headers import list_wfdb, read_comments, read_twelve_leads
+from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, first_names
+from ..rows import signal_columns, statements_of
 from ..snomed import SCORED_2021, scored_classes
 
 # Splits, by the folder of each database in PhysioNet's layout.
@@ -131,7 +131,7 @@ Challenge's validation and test sets were never published.
         if not folders and (own := self.source.resolve().name) in DATABASES:
             folders = {own: self.source}
         if not folders:
-            found = ", ".join(sorted(entry.name for entry in root.iterdir())[:8])
+            found = first_names(root)
             raise FileNotFoundError(
                 f"{root} has no folder of a database, {f'but {found}' if found else 'it is empty'}: give the folder "
                 f"that holds training/, that one itself, or one of {', '.join(DATABASES)}"

@@ -22,7 +22,7 @@ import numpy as np
 from ...leads import STANDARD_LEADS
 from ..challenge_headers import parse_age
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
-from ..rows import encode_signal
+from ..rows import encode_signal, statements_of
 
 SAMPLING_RATE = 500.0
 
@@ -100,7 +100,7 @@ class CPSC2018(CorpusBuilder):
                     f"three of 1 to {len(LABELS)} are expected: fetch the table again"
                 )
             fields = {
-                "statements": [{"code": number, "likelihood": None} for number in dict.fromkeys(numbers)],
+                "statements": statements_of(dict.fromkeys(numbers)),
                 "labels_cpsc2018": [label for i, label in enumerate(LABELS, start=1) if str(i) in numbers],
             }
             files = (where.get(name, f"{default}/{name}"),)

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..challenge_headers import list_wfdb, read_comments, read_twelve_leads, statements_of
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
-from ..rows import signal_columns
+from ..challenge_headers import list_wfdb, read_comments, read_twelve_leads
+from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, first_names
+from ..rows import signal_columns, statements_of
 from ..snomed import CODES
 
 DAMAGED = ("JS01052", "JS23074")
@@ -112,7 +112,7 @@ a line.
     def recordings(self) -> list[Recording]:
         folder = self.source / "WFDBRecords"
         if not folder.is_dir():
-            found = ", ".join(sorted(entry.name for entry in self.source.iterdir())[:8])
+            found = first_names(self.source)
             raise FileNotFoundError(
                 f"no WFDBRecords in {self.source}, which {f'holds {found}' if found else 'is empty'}: give the folder "
                 "of PhysioNet's ecg-arrhythmia 1.0.0, which holds WFDBRecords/01/010/JS00001.hea and so on"

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
-from ..rows import age_columns
+from ..rows import age_columns, statements_of
 
 _TABLE = "ludb.csv"
 # Their cells hold one statement a line.
@@ -132,7 +132,7 @@ on it with its confidence interval.
             raise wrong("Rhythms", f"one of {', '.join(map(repr, RHYTHMS))}")
         fields = {
             "patient_id": name,
-            "statements": [{"code": text, "likelihood": None} for text in statements],
+            "statements": statements_of(statements),
             "labels_rhythm": rhythms,
             **age_columns(float(age) if age.isdecimal() else None, hidden=age == _HIDDEN_AGE),
             "sex": _SEX.get(cells["Sex"]),

@@ -23,7 +23,7 @@ from datasets import List, Value
 
 from ...io import read_wfdb_digital
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
-from ..rows import age_columns, signal_columns
+from ..rows import age_columns, signal_columns, statements_of
 
 WINDOW_SECONDS = 10
 
@@ -252,7 +252,7 @@ def _beat_windows(annotation: Annotation, length: int) -> Iterator[tuple[int, in
     for i, (sample, start) in enumerate(zip(samples.tolist(), starts.tolist(), strict=True)):
         name, aami_class = BEATS[symbols[i]]
         columns = {
-            "statements": [{"code": symbols[i], "likelihood": None}],
+            "statements": statements_of([symbols[i]]),
             "labels_beat": [name],
             "labels_aami": [aami_class],
             "beat_sample": sample - start,
@@ -264,7 +264,7 @@ def _beat_windows(annotation: Annotation, length: int) -> Iterator[tuple[int, in
 def _rhythm_windows(annotation: Annotation, length: int) -> Iterator[tuple[int, int, dict]]:
     """Yield the start of each window inside one rhythm, twice, and the columns that describe it."""
     for code, begin, end in annotation.rhythm_runs():
-        columns = {"statements": [{"code": code, "likelihood": None}], "labels_rhythm": [RHYTHMS[code]]}
+        columns = {"statements": statements_of([code]), "labels_rhythm": [RHYTHMS[code]]}
         for start in range(begin, end - length + 1, length):
             yield start, start, columns
 

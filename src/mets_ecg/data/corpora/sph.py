@@ -29,7 +29,7 @@ from datetime import datetime
 from ...io.hdf5 import open_hdf5, read_hdf5
 from ...leads import MAX_LIMB_LEAD_ERROR, STANDARD_LEADS, limb_lead_error
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
-from ..rows import age_columns, encode_signal
+from ..rows import age_columns, encode_signal, statements_of
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _UNITS_PER_MV = 1250.0  # the recorder's step is 0.8 uV
 # How a cell of each column that must be there is read; an empty one is null.
 _COLUMNS = {
     "ECG_ID": lambda cell: cell.removesuffix(".h5"),
-    "AHA_Code": lambda cell: [{"code": code, "likelihood": None} for code in cell.replace(" ", "").split(";") if code],
+    "AHA_Code": lambda cell: statements_of(filter(None, cell.replace(" ", "").split(";"))),
     "Patient_ID": str,
     "Age": float,
     "Sex": {"M": "male", "F": "female"}.__getitem__,
