@@ -1,5 +1,6 @@
 """Fixtures shared by all tests. Nothing here, and no test, reaches a network."""
 
+import logging
 import os
 import shutil
 import signal
@@ -61,6 +62,15 @@ def simulated_corpus(tmp_path_factory):
     from mets_ecg.data.simulator import simulate_corpus
 
     return simulate_corpus(160, seed=3, cache_dir=tmp_path_factory.mktemp("simulated"))
+
+
+@pytest.fixture
+def transformers_log(caplog):
+    """The library's own logger does not propagate."""
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture

@@ -49,13 +49,16 @@ def test_the_order_is_the_clinical_one():
         ("Lead aVL", "aVL"),
         ("ECG_II", "II"),
         ("lead-v6", "V6"),
+        ("MDC_ECG_LEAD_II", "II"),
+        ("MDC_ECG_LEAD_AVF", "aVF"),
+        ("Lead I (Einthoven)", "I"),
     ],
 )
 def test_names_are_known_in_any_case_and_by_their_aliases(written, lead):
     assert canonical_lead(written) == lead
 
 
-@pytest.mark.parametrize("written", ["ECG", "V", "V7", "RESP", "", "IIII", "leadI", "MV1"])
+@pytest.mark.parametrize("written", ["ECG", "V", "V7", "RESP", "", "IIII", "-aVR", "MV1"])
 def test_an_unknown_name_is_refused_with_the_known_ones(written):
     with pytest.raises(ValueError, match="unknown lead .*aVR.*MLI") as error:
         canonical_lead(written)

@@ -243,6 +243,22 @@ def test_a_tuple_on_request():
     assert frames.shape == (BATCH, 44, 14) and pooled.shape == (BATCH, 14)
 
 
+def test_hidden_states_on_request():
+    model = build()
+    output = model(signals(), output_hidden_states=True)
+    assert [state.shape[2] for state in output.hidden_states] == [
+        model.config.hidden_sizes[0],
+        *(block.convolution2.out_channels for block in model.blocks),
+    ]
+    assert torch.equal(output.hidden_states[-1], output.last_hidden_state)
+    assert model(signals()).hidden_states is None
+
+
+def test_a_misspelt_argument_is_refused():
+    with pytest.raises(TypeError, match="lead_masks"):
+        build()(signals(), lead_masks=None)
+
+
 def test_saving_and_loading(tmp_path):
     model = build(pooling="attention", norm="group")
     model.save_pretrained(tmp_path / "one")

@@ -1,4 +1,5 @@
 import copy
+import inspect
 import json
 import math
 from pathlib import Path
@@ -338,6 +339,47 @@ def test_a_tuple_on_request():
 
 
 # The scale
+
+
+def test_a_tuple_when_the_config_asks_for_it():
+    model = build(return_dict=False)
+    logits = model(**inputs())[0]
+    assert torch.equal(logits, build()(**inputs()).logits_per_ecg)
+    assert all(isinstance(part, (torch.Tensor, tuple)) for part in model(**inputs()))
+
+
+def test_hidden_states_of_both_encoders_on_request():
+    model = build()
+    assert model(**inputs()).ecg_model_output.hidden_states is None
+    output = model(**inputs(), output_hidden_states=True)
+    assert len(output.ecg_model_output.hidden_states) == 3  # the stem and two blocks
+    assert torch.equal(output.ecg_model_output.hidden_states[-1], output.ecg_model_output.last_hidden_state)
+    assert len(output.text_model_output.hidden_states) == 3  # the embeddings and two layers
+    assert torch.equal(output.text_model_output.hidden_states[-1], output.text_model_output.last_hidden_state)
+    assert build(output_hidden_states=True)(**inputs()).ecg_model_output.hidden_states is not None
+
+
+def test_a_misspelt_argument_is_refused_and_moves_no_logit():
+    batch = inputs()
+    batch["atention_mask"] = batch.pop("attention_mask")
+    with pytest.raises(TypeError, match="atention_mask"):
+        build()(**batch)
+    with pytest.raises(TypeError, match="lead_masks"):
+        build().get_ecg_features(batch["input_values"], lead_masks=None)
+    with pytest.raises(TypeError, match="atention_mask"):
+        build().get_text_features(INPUT_IDS, atention_mask=ATTENTION_MASK)
+
+
+def test_trainer_does_not_take_the_loss_for_one_that_counts_items():
+    assert not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(ECGTextModel.forward).parameters.values())
+
+
+def test_the_input_embeddings_are_those_of_the_text_encoder():
+    model = build()
+    assert model.get_input_embeddings() is model.text_model.get_input_embeddings()
+    other = torch.nn.Embedding(50, 24)
+    model.set_input_embeddings(other)
+    assert model.text_model.get_input_embeddings() is other
 
 
 def test_the_scale_starts_as_clips():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from transformers import AutoModel, AutoProcessor, pipeline
@@ -346,3 +349,145 @@ def test_recordings_of_any_length_do_not_go_into_one_batch(tiny_model, own_proce
     assert len(pipe([noise(), noise(701)], LABELS, sampling_rate=100)) == 2
     with pytest.raises(ValueError, match="batch_size=1"):
         pipe([noise(), noise(701)], LABELS, sampling_rate=100, batch_size=2)
+
+
+# What an answer stands on.
+
+
+def test_details_say_what_the_scores_stand_on(pipe, ptb_xl_source):
+    signal = read_wfdb(ptb_xl_source / "records500/00000/00338_hr").signal
+    channels = {name: row for name, row in zip(STANDARD_LEADS, signal, strict=True) if name not in ("III", "V6")}
+    channels["V2"] = np.zeros(5000)
+    channels["vx"] = signal[0]
+    call = {"sampling_rate": 500, "lead_names": list(channels)}
+    array = np.stack(list(channels.values()))
+    answer = pipe(array, candidate_labels=LABELS, return_details=True, **call)
+    assert_same(answer.pop("scores"), pipe(array, candidate_labels=LABELS, **call))
+    (window,) = answer.pop("windows")
+    assert answer == {
+        "record_id": None,
+        "sampling_rate": 500.0,
+        "duration": 10.0,
+        "assumed": {"units": "mV"},
+        "dropped_channels": ["vx"],
+        "qrs_found": True,
+    }
+    assert 8 <= window.pop("num_qrs") <= 16
+    assert window == {
+        "start": 1.5,  # the model reads the 7 s in the middle
+        "stop": 8.5,
+        "recorded": [name for name in STANDARD_LEADS if name not in ("III", "V2", "V6")],
+        "derived": ["III"],
+        "masked": {"V2": "constant", "V6": "absent"},
+    }
+    json.dumps(answer)
+
+
+def test_details_of_noise_say_that_there_is_no_heart_beat(pipe):
+    answer = pipe(noise(), candidate_labels=LABELS, sampling_rate=100, return_details=True)
+    assert answer["qrs_found"] is False and answer["windows"][0]["num_qrs"] == 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_details_of_many_recordings_and_windows(pipe, paths, batch_size):
+    long = np.tile(read_wfdb(paths[0]).signal, 2)
+    many = [long, *(read_wfdb(path) for path in paths[:2])]
+    fields = {"candidate_labels": LABELS, "return_details": True, "crop": "windows", "batch_size": batch_size}
+    answers = pipe([many[0], many[0]], sampling_rate=100, **fields) + pipe(many[1:], **fields)
+    assert [[window["start"] for window in answer["windows"]] for answer in answers[:2]] == [[0.0, 7.0, 13.0]] * 2
+    assert [answer["record_id"] for answer in answers[2:]] == [path.stem for path in paths[:2]]
+
+
+def test_a_crop_of_the_call_reads_the_whole_recording(pipe):
+    signal = noise(1000)
+    whole = pipe(signal, candidate_labels=LABELS, sampling_rate=100, crop="windows")
+    assert as_dict(whole) != as_dict(pipe(signal, candidate_labels=LABELS, sampling_rate=100))
+    with pytest.raises(ValueError, match="crop must be one of"):
+        pipe(signal, candidate_labels=LABELS, sampling_rate=100, crop="window")
+
+
+# Labels.
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        lambda: (label for label in LABELS),
+        lambda: map(str, LABELS),
+        lambda: np.array(LABELS),
+        lambda: pd.Series(LABELS),
+        lambda: dict.fromkeys(LABELS).keys(),
+    ],
+    ids=["generator", "map", "array", "Series", "keys"],
+)
+def test_labels_in_any_iterable_are_scored(pipe, labels):
+    expected = pipe(noise(), candidate_labels=LABELS, sampling_rate=100)
+    assert pipe(noise(), candidate_labels=labels(), sampling_rate=100) == expected
+    assert pipe([noise(), noise()], candidate_labels=labels(), sampling_rate=100)[1] == expected
+
+
+@pytest.mark.parametrize("labels", [3, [1, 2], np.arange(2), b"sinus"])
+def test_labels_that_are_no_texts_are_refused(pipe, labels):
+    with pytest.raises(TypeError, match="candidate_labels must be"):
+        pipe(noise(), candidate_labels=labels, sampling_rate=100)
+
+
+def test_another_model_or_other_weights_are_asked_anew(tiny_checkpoint, tiny_processor):
+    pipes = [
+        pipeline(
+            "zero-shot-classification",
+            model=AutoModel.from_pretrained(tiny_checkpoint),
+            processor=tiny_processor,
+            device="cpu",
+        )
+        for _ in range(2)
+    ]
+    pipe, other = pipes
+    before = pipe(noise(), candidate_labels=LABELS, sampling_rate=100)
+    with torch.no_grad():
+        other.model.text_projection[0].weight.mul_(-1)
+    changed = other(noise(), candidate_labels=LABELS, sampling_rate=100)
+    assert changed != before
+    pipe.model = other.model
+    assert pipe(noise(), candidate_labels=LABELS, sampling_rate=100) == changed
+    with torch.no_grad():
+        pipe.model.text_projection[0].weight.mul_(-1)  # in place, as a step of training does it
+    assert_same(pipe(noise(), candidate_labels=LABELS, sampling_rate=100), before)
+
+
+def test_threads_get_the_answers_to_their_own_labels(pipe):
+    questions = [
+        LABELS,
+        ["sinus rhythm", "normal ecg"],
+        {"a": "left axis", "b": "q wave"},
+        ["av block", "st depression"],
+    ]
+    expected = [pipe(noise(), candidate_labels=labels, sampling_rate=100) for labels in questions]
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(pipe, noise(), candidate_labels=questions[i % 4], sampling_rate=100) for i in range(200)]
+        for i, future in enumerate(futures):
+            assert_same(future.result(), expected[i % 4])
+
+
+# Devices and precision.
+
+
+@pytest.mark.parametrize("crop", ["center", "windows"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_half_precision_in_batches_and_windows_on_a_named_device(tiny_checkpoint, pipe, crop, batch_size):
+    half = pipeline(
+        "zero-shot-classification", model=str(tiny_checkpoint), device=torch.device("cpu"), dtype=torch.bfloat16
+    )
+    signals = [noise(samples, seed) for seed, samples in enumerate((1000, 300, 2000, 700))]
+    call = {"candidate_labels": LABELS, "sampling_rate": 100, "crop": crop}
+    for ours, expected in zip(half(signals, batch_size=batch_size, **call), pipe(signals, **call), strict=True):
+        for label in LABELS:
+            assert as_dict(ours)[label] == pytest.approx(as_dict(expected)[label], abs=0.05)
+
+
+def test_a_pipeline_at_half_precision_is_saved(tiny_checkpoint, tmp_path):
+    half = pipeline("zero-shot-classification", model=str(tiny_checkpoint), dtype=torch.bfloat16, device="cpu")
+    half.save_pretrained(tmp_path / "half")
+    again = pipeline("zero-shot-classification", model=str(tmp_path / "half"), device="cpu")
+    assert again.model.dtype == torch.bfloat16
+    assert_same(again(noise(), LABELS, sampling_rate=100), half(noise(), LABELS, sampling_rate=100))

@@ -17,7 +17,6 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-import mets_ecg
 from mets_ecg import ECGFeatureExtractor, ECGResNetConfig, ECGResNetModel, ECGTextConfig, ECGTextModel
 from mets_ecg.registration import register
 
@@ -73,21 +72,13 @@ def test_the_default_model_of_the_task_is_kept():
 
 def test_registering_again_changes_nothing_and_says_nothing(caplog):
     tasks = {name: dict(entry) for name, entry in PIPELINE_REGISTRY.supported_tasks.items()}
-    published = mets_ecg.ZeroShotECGClassificationPipeline._registered_impl
     logging.getLogger("transformers").addHandler(caplog.handler)
     try:
         register()
     finally:
         logging.getLogger("transformers").removeHandler(caplog.handler)
     assert PIPELINE_REGISTRY.supported_tasks == tasks
-    assert mets_ecg.ZeroShotECGClassificationPipeline._registered_impl is published
     assert not caplog.records
-
-
-def test_both_tasks_are_what_a_checkpoint_publishes():
-    published = mets_ecg.ZeroShotECGClassificationPipeline._registered_impl
-    assert set(published) == {"zero-shot-classification", "zero-shot-ecg-classification"}
-    assert all(entry["impl"] is mets_ecg.ZeroShotECGClassificationPipeline for entry in published.values())
 
 
 def test_the_dual_encoder_is_no_sequence_classifier(tiny_model):

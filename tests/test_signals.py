@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 from scipy import signal as scipy_signal
 
+from mets_ecg.io import read_wfdb
 from mets_ecg.signals import (
-    crop_or_pad,
+    canonical_unit,
     decode_signal,
+    detect_qrs,
     fill_gaps,
     filter_signal,
+    lead_status,
+    recorded_span,
     resample,
     scale_signal,
     to_millivolt,
+    window_starts,
 )
 
 NOTHING = {"bandpass": None, "order": 3, "notch_frequency": None, "notch_quality": 30.0}
@@ -62,50 +67,51 @@ def test_decode_signal_names_the_row_and_what_is_wrong(change, message):
         decode_signal(row | change)
 
 
-def test_to_millivolt_for_each_unit_and_for_one_a_lead():
+def test_to_millivolt_by_the_unit_of_each_lead():
     ones = np.array([[2.0, -2.0]] * 3)
-    np.testing.assert_array_equal(to_millivolt(ones, "mV"), ones)
-    np.testing.assert_array_equal(to_millivolt(ones, "uV"), (ones / 1000).astype(np.float32))
-    np.testing.assert_array_equal(to_millivolt(ones, "V"), ones * 1000)
     each = to_millivolt(ones, ["mV", "uV", "V"])
     np.testing.assert_allclose(each[:, 0], [2.0, 0.002, 2000.0], rtol=1e-6)
-    assert to_millivolt(np.array([[3, 4]], dtype=np.int16), "uV").dtype == np.float32
+    assert to_millivolt(np.array([[3, 4]], dtype=np.int16), ["uV"]).dtype == np.float32
 
 
-def test_to_millivolt_refuses_an_unknown_unit_and_a_wrong_number_of_units():
+def test_an_unknown_unit_is_refused():
     with pytest.raises(ValueError, match="unknown unit 'kV'.*mV, uV, V"):
-        to_millivolt(np.ones((2, 3)), ["mV", "kV"])
-    with pytest.raises(ValueError, match="1 units for 2 leads"):
-        to_millivolt(np.ones((2, 3)), ["mV"])
+        canonical_unit("kV")
 
 
-def test_fill_gaps_interpolates_a_short_run_and_gives_up_a_longer_one():
-    nan = np.nan
+NAN = np.nan
+
+
+def test_fill_gaps_interpolates_and_keeps_the_ends():
     signal = np.array(
-        [
-            [0.0, 1.0, nan, nan, 4.0, 5.0, 6.0],
-            [0.0, nan, nan, nan, 4.0, 5.0, 6.0],
-            [nan, nan, 2.0, 3.0, np.inf, 5.0, nan],
-            [nan] * 7,
-            [1.0] * 7,
-        ]
+        [[0.0, 1.0, NAN, NAN, 4.0, 5.0, 6.0], [NAN, NAN, 2.0, 3.0, np.inf, 5.0, NAN], [NAN] * 7, [1.0] * 7]
     )
     before = signal.copy()
-    gaps_filled, usable = fill_gaps(signal, max_gap=2)
-    assert usable.tolist() == [True, False, True, False, True]
-    np.testing.assert_allclose(gaps_filled[0], np.arange(7.0))
-    np.testing.assert_allclose(gaps_filled[2], [2, 2, 2, 3, 4, 5, 5])  # the ends are held
-    assert not gaps_filled[[1, 3]].any()
+    filled = fill_gaps(signal)
+    np.testing.assert_allclose(filled[0], np.arange(7.0))
+    np.testing.assert_allclose(filled[1], [2, 2, 2, 3, 4, 5, 5])
+    assert not filled[2].any() and (filled[3] == 1).all()
     np.testing.assert_array_equal(signal, before)
 
 
-def test_fill_gaps_gives_up_any_gap_at_a_maximum_of_0():
-    signal = np.array([[1.0, np.nan, 3.0], [1.0, 2.0, 3.0]])
-    assert fill_gaps(signal, max_gap=0)[1].tolist() == [False, True]
+def test_leads_are_judged_by_their_gaps_and_their_range():
+    signal = np.tile(np.arange(10.0), (7, 1))
+    signal[1, 3:5] = NAN
+    signal[2, 3:6] = NAN
+    signal[3, [0, 3, 6, 9]] = NAN
+    signal[4] = NAN
+    signal[5, :] = 0.3
+    signal[6, 1:9] = NAN
+    status = lead_status(signal, max_gap=2, max_missing=0.3, min_range=1e-3)
+    assert status == ["recorded", "recorded", "gaps", "gaps", "missing", "constant", "gaps"]
+    assert lead_status(signal[1:2], max_gap=0, max_missing=0.3, min_range=1e-3) == ["gaps"]
 
 
-def test_the_whole_lead_missing_is_no_gap_to_interpolate():
-    assert not fill_gaps(np.full((1, 3), np.nan), max_gap=5)[1].any()
+def test_what_was_recorded_by_any_lead_is_the_span():
+    signal = np.full((2, 6), NAN)
+    assert recorded_span(signal) == (0, 0)
+    signal[0, 1], signal[1, 4] = 0.0, 1.0
+    assert recorded_span(signal) == (1, 5)
 
 
 @pytest.mark.parametrize("rate", [50, 100, 360, 500, 2000])
@@ -220,26 +226,48 @@ def test_resampling_moves_no_sample_in_time():
         assert resample(pulse, sampling_rate=rate, target_rate=100).argmax() == 400
 
 
-def test_crop_at_the_start_and_in_the_centre():
-    signal = np.arange(7.0)[None]
-    assert crop_or_pad(signal, 4, crop="start")[0].tolist() == [[0, 1, 2, 3]]
-    assert crop_or_pad(signal, 4, crop="center")[0].tolist() == [[1, 2, 3, 4]]
-    assert crop_or_pad(signal, 7, crop="center")[0].tolist() == signal.tolist()
+def test_where_windows_begin():
+    assert window_starts(7, 4, crop="start") == [0]
+    assert window_starts(7, 4, crop="center") == [1]
+    assert window_starts(7, 4, crop="windows", stride=2) == [0, 2, 3]
+    assert window_starts(8, 4, crop="windows", stride=4) == [0, 4]
+    assert window_starts(3, 4, crop="center") == window_starts(4, 4, crop="windows", stride=1) == [0]
 
 
 def test_a_random_crop_is_the_generators_and_reaches_both_ends():
-    signal = np.arange(7.0)[None]
-    starts = [crop_or_pad(signal, 5, crop="random", rng=np.random.default_rng(seed))[0][0, 0] for seed in range(40)]
-    again = [crop_or_pad(signal, 5, crop="random", rng=np.random.default_rng(seed))[0][0, 0] for seed in range(40)]
-    assert starts == again and set(starts) == {0.0, 1.0, 2.0}
+    starts = [window_starts(7, 5, crop="random", rng=np.random.default_rng(seed)) for seed in range(40)]
+    again = [window_starts(7, 5, crop="random", rng=np.random.default_rng(seed)) for seed in range(40)]
+    assert starts == again and {start for (start,) in starts} == {0, 1, 2}
     with pytest.raises(ValueError, match="pass rng"):
-        crop_or_pad(signal, 5, crop="random")
+        window_starts(7, 5, crop="random")
 
 
-def test_a_short_signal_is_padded_at_its_end_and_the_mask_says_so():
-    padded, mask = crop_or_pad(np.ones((2, 3)), 5, crop="center")
-    assert padded.tolist() == [[1, 1, 1, 0, 0]] * 2
-    assert mask.tolist() == [True] * 3 + [False] * 2
+@pytest.mark.parametrize(
+    "name", ["records100/00000/00012_lr", "records500/00000/00012_hr", "records100/18000/18767_lr"]
+)
+def test_qrs_complexes_are_found_in_recordings(name, ptb_xl_source):
+    record = read_wfdb(ptb_xl_source / name)
+    for signal in (record.signal, record.signal[[1]]):
+        peaks = detect_qrs(signal, record.sampling_rate)
+        assert 5 <= len(peaks) <= 25 and np.diff(peaks).min() >= 0.25 * record.sampling_rate
+
+
+def test_qrs_complexes_are_where_they_were_put():
+    times = np.arange(5000) / 500
+    beats = np.arange(0.6, 9.5, 0.8)
+    signal = np.exp(-(((times[:, None] - beats) / 0.02) ** 2)).sum(axis=1)[None]
+    np.testing.assert_allclose(detect_qrs(signal, 500) / 500, beats, atol=0.05)
+    artefact = signal + 30 * np.exp(-(((times - 5.1) / 0.02) ** 2))
+    assert len(detect_qrs(artefact, 500)) >= 8
+
+
+@pytest.mark.parametrize("rate", [100, 500])
+def test_noise_waves_and_flat_lines_have_no_qrs(rate):
+    times = np.arange(10 * rate) / rate
+    assert not any(len(detect_qrs(noise(12, 10 * rate, seed), rate)) for seed in range(20))
+    for frequency in (1, 10):
+        assert not len(detect_qrs(np.sin(2 * np.pi * frequency * times)[None], rate))
+    assert not len(detect_qrs(np.zeros((12, 10 * rate)), rate))
 
 
 SCALED = np.array([[1.0, 3.0], [5.0, 5.0]], dtype=np.float32)

@@ -1,18 +1,22 @@
 """Configurations: `ECGResNetConfig`, an ECG encoder, and `ECGTextConfig`, an ECG encoder and a text encoder aligned.
 
-Every field is checked for type and range on construction, and an unknown name is an error that names the nearest known
-one: a misspelt field would otherwise train another model than the one asked for. Only when a saved file is read is an
-unknown name a warning, because a newer version may have written it.
+Both are strict dataclasses of huggingface_hub: a field is checked for type and range whenever it is set, the rules
+between fields on construction, loading and saving. An unknown name is an error that names the nearest known one: a
+misspelt field would otherwise train another model than the one asked for. Only when a saved file is read is an unknown
+name a warning, because a newer version may have written it.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: `strict` does not check types that are strings.
 import dataclasses
 import difflib
+import functools
 import inspect
 import math
 import re
+from typing import Literal
 
+from huggingface_hub.dataclasses import as_validated_field, strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 from transformers.utils import logging
 
@@ -20,17 +24,21 @@ from .leads import NUM_STANDARD_LEADS
 
 logger = logging.get_logger(__name__)
 
-# What transformers itself hands to a config's __init__ beside the fields of PretrainedConfig.
-_PASSED_THROUGH = {field.name for field in dataclasses.fields(PretrainedConfig)} | {
+# What transformers itself passes to a config or saves in one, beside the fields of PretrainedConfig.
+_TRANSFORMERS_NAMES = {
     "attn_implementation",
     "auto_map",
+    "bos_token_id",
     "custom_pipelines",
+    "eos_token_id",
     "experts_implementation",
     "model_type",
     "name_or_path",
     "num_labels",
     "output_attentions",
+    "pad_token_id",
     "torch_dtype",
+    "use_cache",
     "_attn_implementation_internal",
     "_commit_hash",
     "_experts_implementation_internal",
@@ -46,55 +54,101 @@ def refuse_unknown(owner: str, unknown: list[str], known: set[str]) -> None:
         raise TypeError(f"{owner} has no field {', '.join(hints)}; its fields are {', '.join(sorted(known))}")
 
 
-def _check_integer(config: PretrainedConfig, name: str, low: int) -> None:
-    value = getattr(config, name)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{type(config).__name__}: {name} must be an int, got {value!r}")
-    if value < low:
-        raise ValueError(f"{type(config).__name__}: {name} must be at least {low}, got {value}")
+# Fields with a range. The type is checked first.
 
 
-def _check_number(config: PretrainedConfig, name: str, above: float = -math.inf) -> None:
-    value = getattr(config, name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{type(config).__name__}: {name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and value > above):
-        raise ValueError(f"{type(config).__name__}: {name} must be finite and above {above:g}, got {value!r}")
+@as_validated_field
+def finite(value):
+    """Declare a field whose value is finite."""
+    if not -math.inf < value < math.inf:
+        raise ValueError("must be finite")
 
 
-def _check_flag(config: PretrainedConfig, name: str) -> None:
-    value = getattr(config, name)
-    if not isinstance(value, bool):
-        raise TypeError(f"{type(config).__name__}: {name} must be True or False, got {value!r}")
+@as_validated_field
+def positive(value):
+    """Declare a field whose value is finite and above 0, or None where its type allows that."""
+    if value is not None and not 0 < value < math.inf:
+        raise ValueError("must be finite and above 0")
 
 
-def _check_choice(config: PretrainedConfig, name: str, choices: tuple[str, ...]) -> None:
-    value = getattr(config, name)
-    if value not in choices:
-        raise ValueError(f"{type(config).__name__}: {name} must be one of {', '.join(choices)}, got {value!r}")
+@as_validated_field
+def odd(value):
+    """Declare a field whose value is odd and at least 3."""
+    if value < 3 or value % 2 == 0:
+        raise ValueError("must be at least 3 and odd, so that frames stay centred")
+
+
+@as_validated_field
+def stages(values):
+    """Declare a field that has an entry of 1 or more for each stage."""
+    if not values or min(values) < 1:
+        raise ValueError("must hold at least one stage, each 1 or more")
+
+
+@as_validated_field
+def hub_id(value):
+    """Declare a field whose value is the id of a repository on the Hub, or None."""
+    if value is not None and not re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", value):
+        raise ValueError("must be an id on the Hub (owner/name), as a folder means nothing on another machine")
+
+
+def _raise_builtin_errors(method):
+    """Let `__setattr__` or `validate` of a strict dataclass raise a `TypeError` or `ValueError`, as its checks do."""
+
+    @functools.wraps(method)
+    def wrapped(config, *args):
+        try:
+            method(config, *args)
+        except StrictDataclassError as error:
+            problem = error.__cause__
+            if args:
+                name, value = args
+                expected = inspect.formatannotation(config.__dataclass_fields__[name].type)
+                rule = f"must be {expected}" if isinstance(problem, TypeError) else problem
+                problem = type(problem)(f"{name} {rule}, got {value!r}")
+            raise type(problem)(f"{type(config).__name__}: {problem}") from None
+
+    return wrapped
+
+
+def _forget_code(fields: dict) -> None:
+    """Take out what a saved file says of the code beside it, which every save writes anew.
+
+    With the package imported its own classes and pipelines serve the checkpoint; left in place, these two would make
+    `pipeline()` ask for `trust_remote_code` all the same.
+    """
+    if not __name__.startswith("transformers_modules"):
+        fields.pop("auto_map", None)
+        fields.pop("custom_pipelines", None)
 
 
 class StrictConfig(PretrainedConfig):
     """A `PretrainedConfig` that refuses unknown names and checks its fields; the parent of this package's configs."""
 
-    def __init__(self, **kwargs):
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)  # makes it a dataclass
+        strict(cls)
+        cls.__setattr__ = _raise_builtin_errors(cls.__setattr__)
+        cls.validate = _raise_builtin_errors(cls.validate)
+
+    def __post_init__(self, **kwargs):
         refuse_unknown(type(self).__name__, self._unknown_names(kwargs), self._field_names())
-        if not __name__.startswith("transformers_modules"):
-            # With the package imported its own classes and pipelines serve the checkpoint. Left in place, these
-            # two would make `pipeline()` ask for `trust_remote_code` all the same, and be saved again without
-            # the code they name.
-            kwargs.pop("auto_map", None)
-            kwargs.pop("custom_pipelines", None)
-        super().__init__(**kwargs)
-        self.check()
+        _forget_code(kwargs)
+        super().__post_init__(**kwargs)
+
+    def save_pretrained(self, save_directory, **kwargs) -> None:
+        """Save the config and its code; see `transformers.PretrainedConfig.save_pretrained`."""
+        super().save_pretrained(save_directory, **kwargs)
+        _forget_code(vars(self))
 
     @classmethod
     def _field_names(cls) -> set[str]:
-        return set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs"}
+        return {f.name for f in dataclasses.fields(cls)} - {f.name for f in dataclasses.fields(PretrainedConfig)}
 
     @classmethod
     def _unknown_names(cls, names) -> list[str]:
-        return [name for name in names if name not in _PASSED_THROUGH and name not in cls._field_names()]
+        known = {f.name for f in dataclasses.fields(cls)} | _TRANSFORMERS_NAMES
+        return [name for name in names if name not in known]
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
@@ -113,16 +167,8 @@ class StrictConfig(PretrainedConfig):
                 f"{', '.join(unknown)}. It may have been written by a newer version of mets-ecg."
             )
         loaded = super().from_dict({name: config_dict[name] for name in config_dict if name not in unknown}, **kwargs)
-        (loaded[0] if isinstance(loaded, tuple) else loaded).check()  # again: keyword overrides were set after __init__
+        (loaded[0] if isinstance(loaded, tuple) else loaded).validate()  # again: keywords were set after __init__
         return loaded
-
-    def check(self) -> None:
-        """Check types and ranges of all fields.
-
-        Raises:
-            TypeError: a field is of the wrong type.
-            ValueError: a field is out of its range; the message names field, value and what is allowed.
-        """
 
 
 class ECGResNetConfig(StrictConfig):
@@ -149,35 +195,22 @@ class ECGResNetConfig(StrictConfig):
     model_type = "ecg_resnet"
     base_config_key = "ecg_config"
 
-    def __init__(
-        self,
-        num_leads=NUM_STANDARD_LEADS,
-        sampling_rate=500,
-        depths=(2, 2, 2, 2),
-        hidden_sizes=(64, 128, 256, 512),
-        kernel_size=3,
-        stem_kernel_size=7,
-        stem_stride=2,
-        stem_pooling=True,
-        norm="batch",
-        num_groups=8,
-        pooling="average",
-        initializer_range=0.02,
-        **kwargs,
-    ):
-        self.num_leads = num_leads
-        self.sampling_rate = sampling_rate
-        self.depths = list(depths) if isinstance(depths, (tuple, list)) else depths
-        self.hidden_sizes = list(hidden_sizes) if isinstance(hidden_sizes, (tuple, list)) else hidden_sizes
-        self.kernel_size = kernel_size
-        self.stem_kernel_size = stem_kernel_size
-        self.stem_stride = stem_stride
-        self.stem_pooling = stem_pooling
-        self.norm = norm
-        self.num_groups = num_groups
-        self.pooling = pooling
-        self.initializer_range = initializer_range
-        super().__init__(**kwargs)
+    num_leads: int = positive(default=NUM_STANDARD_LEADS)
+    sampling_rate: int | float = positive(default=500)
+    depths: list[int] | tuple[int, ...] = stages(default=(2, 2, 2, 2))
+    hidden_sizes: list[int] | tuple[int, ...] = stages(default=(64, 128, 256, 512))
+    kernel_size: int = odd(default=3)
+    stem_kernel_size: int = odd(default=7)
+    stem_stride: int = positive(default=2)
+    stem_pooling: bool = True
+    norm: Literal["batch", "group"] = "batch"
+    num_groups: int = positive(default=8)
+    pooling: Literal["average", "max", "attention"] = "average"
+    initializer_range: int | float = positive(default=0.02)
+
+    def __post_init__(self, **kwargs):
+        self.depths, self.hidden_sizes = list(self.depths), list(self.hidden_sizes)  # as a saved file gives them
+        super().__post_init__(**kwargs)
 
     @property
     def hidden_size(self) -> int:
@@ -189,35 +222,15 @@ class ECGResNetConfig(StrictConfig):
         """Samples between one output frame and the next: the shortest recording that the encoder takes."""
         return self.stem_stride * (2 if self.stem_pooling else 1) * 2 ** (len(self.depths) - 1)
 
-    def check(self) -> None:
-        """See `StrictConfig.check`."""
-        for name in ("num_leads", "stem_stride", "num_groups"):
-            _check_integer(self, name, low=1)
-        for name in ("kernel_size", "stem_kernel_size"):
-            _check_integer(self, name, low=3)
-            if getattr(self, name) % 2 == 0:
-                raise ValueError(
-                    f"ECGResNetConfig: {name} must be odd, so that frames stay centred, got {getattr(self, name)}"
-                )
-        _check_number(self, "sampling_rate", above=0)
-        _check_number(self, "initializer_range", above=0)
-        _check_flag(self, "stem_pooling")
-        _check_choice(self, "norm", ("batch", "group"))
-        _check_choice(self, "pooling", ("average", "max", "attention"))
-        for name in ("depths", "hidden_sizes"):
-            values = getattr(self, name)
-            if not isinstance(values, list) or not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
-                raise TypeError(f"ECGResNetConfig: {name} must be a list of ints, got {values!r}")
-            if not values or min(values) < 1:
-                raise ValueError(f"ECGResNetConfig: {name} must hold at least one stage, each 1 or more, got {values}")
+    def validate_stages(self):
+        """Check that `depths` and `hidden_sizes` have the same length."""
         if len(self.depths) != len(self.hidden_sizes):
-            raise ValueError(
-                f"ECGResNetConfig: depths {self.depths} and hidden_sizes {self.hidden_sizes} must name as many stages"
-            )
+            raise ValueError(f"depths {self.depths} and hidden_sizes {self.hidden_sizes} must name as many stages")
+
+    def validate_groups(self):
+        """Check that a group norm can be built."""
         if self.norm == "group" and any(size % self.num_groups for size in self.hidden_sizes):
-            raise ValueError(
-                f"ECGResNetConfig: num_groups={self.num_groups} must divide every hidden size, got {self.hidden_sizes}"
-            )
+            raise ValueError(f"num_groups={self.num_groups} must divide every hidden size, got {self.hidden_sizes}")
 
 
 # The ECG encoders a dual encoder can hold: a new encoder adds its line here and in modeling_ecg_text.py.
@@ -256,43 +269,28 @@ class ECGTextConfig(StrictConfig):
     model_type = "ecg_text"
     sub_configs = {"ecg_config": AutoConfig, "text_config": AutoConfig}
 
-    def __init__(
-        self,
-        ecg_config=None,
-        text_config=None,
-        projection_dim=128,
-        projection_layers=1,
-        text_pooling="cls",
-        text_centering=False,
-        similarity="cosine",
-        logit_scale_init_value=2.6592,
-        logit_scale_max=100.0,
-        loss_type="info-nce",
-        equal_texts="positives",
-        freeze_text_model=True,
-        save_text_model=True,
-        text_model_id=None,
-        text_model_revision=None,
-        text_model_digest=None,
-        **kwargs,
-    ):
-        self.ecg_config = build_ecg_config(ecg_config)
-        self.text_config = build_text_config(text_config)
-        self.projection_dim = projection_dim
-        self.projection_layers = projection_layers
-        self.text_pooling = text_pooling
-        self.text_centering = text_centering
-        self.similarity = similarity
-        self.logit_scale_init_value = logit_scale_init_value
-        self.logit_scale_max = logit_scale_max
-        self.loss_type = loss_type
-        self.equal_texts = equal_texts
-        self.freeze_text_model = freeze_text_model
-        self.save_text_model = save_text_model
-        self.text_model_id = text_model_id
-        self.text_model_revision = text_model_revision
-        self.text_model_digest = text_model_digest
-        super().__init__(**kwargs)
+    # Not the classes themselves: code loaded from a Hub repository may come as two copies of this module.
+    ecg_config: dict | PretrainedConfig | None = None
+    text_config: dict | PretrainedConfig | None = None
+    projection_dim: int | None = positive(default=128)
+    projection_layers: int = positive(default=1)
+    text_pooling: Literal["cls", "mean", "pooler"] = "cls"
+    text_centering: bool = False
+    similarity: Literal["cosine", "dot"] = "cosine"
+    logit_scale_init_value: int | float = finite(default=2.6592)
+    logit_scale_max: int | float = positive(default=100.0)
+    loss_type: Literal["info-nce", "decoupled"] = "info-nce"
+    equal_texts: Literal["positives", "ignored", "negatives"] = "positives"
+    freeze_text_model: bool = True
+    save_text_model: bool = True
+    text_model_id: str | None = hub_id(default=None)
+    text_model_revision: str | None = None
+    text_model_digest: str | None = None
+
+    def __post_init__(self, **kwargs):
+        self.ecg_config = build_ecg_config(self.ecg_config)
+        self.text_config = build_text_config(self.text_config)
+        super().__post_init__(**kwargs)
 
     @property
     def hidden_size(self) -> int:
@@ -313,45 +311,31 @@ class ECGTextConfig(StrictConfig):
             fields[name] |= {"_name_or_path": "", "dtype": fields.get("dtype")}
         return fields
 
-    def check(self) -> None:
-        """See `StrictConfig.check`."""
-        if self.projection_dim is not None:
-            _check_integer(self, "projection_dim", low=1)
-        _check_integer(self, "projection_layers", low=1)
-        for name in ("text_centering", "freeze_text_model", "save_text_model"):
-            _check_flag(self, name)
-        _check_choice(self, "text_pooling", ("cls", "mean", "pooler"))
-        _check_choice(self, "similarity", ("cosine", "dot"))
-        _check_choice(self, "loss_type", ("info-nce", "decoupled"))
-        _check_choice(self, "equal_texts", ("positives", "ignored", "negatives"))
-        _check_number(self, "logit_scale_init_value")
-        _check_number(self, "logit_scale_max", above=0)
+    def validate_logit_scale(self):
+        """Check that the scale starts below its limit."""
         if self.logit_scale_init_value > math.log(self.logit_scale_max):
             raise ValueError(
-                f"ECGTextConfig: logit_scale_init_value={self.logit_scale_init_value} is the log of "
-                f"{math.exp(self.logit_scale_init_value):.4g}, above logit_scale_max={self.logit_scale_max}"
+                f"logit_scale_init_value={self.logit_scale_init_value} must not be above "
+                f"{math.log(self.logit_scale_max):.4g}, the log of logit_scale_max={self.logit_scale_max}"
             )
-        for name in ("text_model_id", "text_model_revision", "text_model_digest"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
-                raise TypeError(f"ECGTextConfig: {name} must be a string or None, got {value!r}")
-        if self.text_model_id is not None and not re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", self.text_model_id):
-            raise ValueError(
-                f"ECGTextConfig: text_model_id must be an id on the Hub (owner/name), got {self.text_model_id!r}; a "
-                "folder means nothing on another machine"
-            )
+
+    def validate_reference_to_text_model(self):
+        """Check that the text encoder can be saved by reference, where it is."""
         if not self.save_text_model and self.text_model_id is None:
             raise ValueError(
-                "ECGTextConfig: save_text_model=False saves a reference to the text encoder, which needs "
-                "text_model_id, its id on the Hub"
+                "save_text_model=False saves a reference to the text encoder, which needs text_model_id, its id on "
+                "the Hub"
             )
         if not self.save_text_model and not self.freeze_text_model:
             raise ValueError(
-                "ECGTextConfig: save_text_model=False saves a reference to a frozen text encoder; one that is trained "
+                "save_text_model=False saves a reference to a frozen text encoder; one that is trained "
                 "(freeze_text_model=False) has weights of its own, which must be saved"
             )
+
+    def validate_text_pooling(self):
+        """Check that the text encoder has a pooler, if it is used."""
         if self.text_pooling == "pooler" and self.text_config.model_type == "t5":
-            raise ValueError("ECGTextConfig: a T5 encoder has no pooler; text_pooling must be 'mean' or 'cls'")
+            raise ValueError("a T5 encoder has no pooler; text_pooling must be 'mean' or 'cls'")
 
 
 def build_ecg_config(ecg_config, *, saved: bool = False) -> PretrainedConfig:
@@ -387,6 +371,8 @@ def build_text_config(text_config) -> PretrainedConfig:
         if model_type not in CONFIG_MAPPING:
             raise ValueError(f"ECGTextConfig: text_config is of type {model_type!r}, which transformers does not know")
         return CONFIG_MAPPING[model_type](**fields)
-    if not isinstance(text_config, PretrainedConfig):
-        raise TypeError(f"ECGTextConfig: text_config must be a config or a dict, got {type(text_config).__name__}")
     return text_config
+
+
+ECGResNetConfig.register_for_auto_class()
+ECGTextConfig.register_for_auto_class()

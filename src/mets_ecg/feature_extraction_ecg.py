@@ -1,15 +1,14 @@
 """`ECGFeatureExtractor`: the only code that turns recordings into model input.
 
 Every step and constant is a field in its JSON, so that the file beside the weights says how they want their signals.
-The steps, in order: read, units, gaps, leads, filter, resample, length, scale.
+The steps, in order: trim, fill gaps, filter, resample, cut to windows, judge and arrange leads, scale.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
@@ -17,27 +16,47 @@ from transformers.utils import logging
 
 from .configuration_ecg_text import refuse_unknown
 from .leads import STANDARD_LEADS, arrange_leads, canonical_leads
+from .recordings import Recording, check_arguments, read_recording, recordings_in
 from .signals import (
     HIGHEST_EDGE,
-    crop_or_pad,
-    decode_signal,
     fill_gaps,
     filter_signal,
+    lead_status,
+    recorded_span,
     resample,
     scale_signal,
-    to_millivolt,
+    window_starts,
 )
 
 logger = logging.get_logger(__name__)
 
 LOWEST_RATE, HIGHEST_RATE = 50.0, 2000.0
 
-# Names that others give to a recording's parts. Ignored, they would leave a lead order or a rate unsaid.
-_MISNAMED = {"leads": "lead_names", "sig_name": "lead_names", "fs": "sampling_rate", "sample_rate": "sampling_rate",
-             "unit": "units", "array": "signal"}  # fmt: skip
+CROPS = ("start", "center", "random", "windows")
 
 # What transformers writes into the file beside the fields.
 _PASSED_THROUGH = {"auto_map", "feature_extractor_type", "processor_class"}
+
+
+@dataclass(frozen=True)
+class ECGWindow:
+    """A part of a recording as model input.
+
+    Attributes:
+        input_values: `(leads, samples)` float32; 0 in masked leads and in padding.
+        attention_mask: bool `(samples,)`, False in padding.
+        lead_mask: bool `(leads,)`, True for leads that were recorded or derived.
+        start, stop: the part that was read, s from the beginning of the recording as it was given.
+        lead_status: of each lead of the model: `"recorded"`, `"derived"` (from two limb leads), or why it is masked:
+            `"absent"` (there is no such channel), `"missing"` (no sample), `"gaps"` or `"constant"`.
+    """
+
+    input_values: np.ndarray
+    attention_mask: np.ndarray
+    lead_mask: np.ndarray
+    start: float
+    stop: float
+    lead_status: dict[str, str]
 
 
 class ECGFeatureExtractor(FeatureExtractionMixin):
@@ -49,13 +68,16 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         max_duration: s. Longer recordings are cropped, shorter ones padded with zeros; None takes any length.
         min_duration: s. Shorter recordings are refused: they hold no whole beat, and no encoder reaches below.
         crop: where a longer recording is cropped: `"start"`, `"center"`, `"random"` (training), or `"windows"`, which
-            gives several rows a recording.
+            gives several rows a recording. Samples at the ends that no lead has are not counted.
         window_stride: s from one window to the next; None: `max_duration`. The last window ends with the recording.
         bandpass: lower and upper edge in Hz, either may be None; None for no filter.
         filter_order: of the Butterworth prototype, which runs forwards and backwards.
         notch_frequency: of the mains, Hz; None for no notch.
         notch_quality: frequency of the notch over its -3 dB width.
-        max_gap: s. Longer runs of missing samples make a lead missing, shorter ones are interpolated.
+        max_gap: s. A lead with a longer run of missing samples in a window is masked, shorter ones are interpolated.
+        max_missing: part of a window's samples, 0 to 1. A lead that misses more is masked.
+        min_range: mV. A lead that varies by less in a window, before filtering, is constant: it is masked, and no other
+            lead is derived from it.
         scaling: `"none"`, `"constant"`, `"z-score"` or `"min-max"`.
         scale_per: `"record"` or `"lead"`: what z-score and min-max take their statistics over (recorded leads only).
         scale_constant: divisor of `"constant"`, mV.
@@ -83,6 +105,8 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         notch_frequency=None,
         notch_quality=30.0,
         max_gap=0.05,
+        max_missing=0.1,
+        min_range=0.0005,
         scaling="none",
         scale_per="record",
         scale_constant=1.0,
@@ -94,26 +118,53 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         unknown = [name for name in kwargs if name not in _PASSED_THROUGH]
         refuse_unknown(type(self).__name__, unknown, self._field_names())
         self.sampling_rate = sampling_rate
-        self.lead_names = list(canonical_leads(lead_names))
+        self.lead_names = lead_names
         self.max_duration = max_duration
         self.min_duration = min_duration
         self.crop = crop
         self.window_stride = window_stride
-        self.bandpass = list(bandpass) if isinstance(bandpass, tuple) else bandpass
+        self.bandpass = bandpass
         self.filter_order = filter_order
         self.notch_frequency = notch_frequency
         self.notch_quality = notch_quality
         self.max_gap = max_gap
+        self.max_missing = max_missing
+        self.min_range = min_range
         self.scaling = scaling
         self.scale_per = scale_per
         self.scale_constant = scale_constant
         self.scale_epsilon = scale_epsilon
         self.clip = clip
-        self.amplitude_range = list(amplitude_range) if isinstance(amplitude_range, tuple) else amplitude_range
+        self.amplitude_range = amplitude_range
         self._check()
-        if not __name__.startswith("transformers_modules"):
-            kwargs.pop("auto_map", None)  # with the package imported, its own class serves the file
+        kwargs.pop("auto_map", None)  # written anew by every save
         super().__init__(**kwargs)
+
+    def __setattr__(self, name: str, value) -> None:
+        """Set a field and check it: a misspelt value or name would otherwise be found out by nobody.
+
+        Raises:
+            ValueError: a field is out of its range; it keeps its value.
+            AttributeError: there is no such field.
+        """
+        fields = self._field_names()
+        if name not in fields and not name.startswith("_") and name not in _PASSED_THROUGH:
+            try:
+                refuse_unknown(type(self).__name__, [name], fields)
+            except TypeError as error:
+                raise AttributeError(str(error)) from error
+        if name == "lead_names":
+            value = list(canonical_leads(value))
+        elif isinstance(value, tuple):
+            value = list(value)
+        before = vars(self).get(name)
+        super().__setattr__(name, value)
+        if fields <= vars(self).keys():  # not while it is being built
+            try:
+                self._check()
+            except ValueError:
+                super().__setattr__(name, before)
+                raise
 
     @classmethod
     def _field_names(cls) -> set[str]:
@@ -130,6 +181,12 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             )
         return super().from_dict({k: v for k, v in feature_extractor_dict.items() if k in known}, **kwargs)
 
+    def save_pretrained(self, save_directory, **kwargs):
+        """Save the fields and the code; see `transformers.FeatureExtractionMixin.save_pretrained`."""
+        saved = super().save_pretrained(save_directory, **kwargs)
+        vars(self).pop("auto_map", None)  # it is of the saved file alone
+        return saved
+
     def _check(self) -> None:
         for name in (
             "sampling_rate",
@@ -138,6 +195,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             "scale_constant",
             "scale_epsilon",
             "filter_order",
+            "min_range",
         ):
             self._check_positive(name)
         for name in ("max_duration", "window_stride", "notch_frequency", "clip"):
@@ -145,6 +203,8 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 self._check_positive(name)
         if not _is_number(self.max_gap) or self.max_gap < 0:
             raise ValueError(f"ECGFeatureExtractor: max_gap must be 0 s or more, got {self.max_gap!r}")
+        if not _is_number(self.max_missing) or not 0 <= self.max_missing < 1:
+            raise ValueError(f"ECGFeatureExtractor: max_missing must be from 0 to below 1, got {self.max_missing!r}")
         if not isinstance(self.filter_order, int):
             raise ValueError(f"ECGFeatureExtractor: filter_order must be a whole number, got {self.filter_order!r}")
         if not self.lead_names:
@@ -152,7 +212,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         if self.num_samples == 0:
             raise ValueError(f"ECGFeatureExtractor: max_duration={self.max_duration!r} s is shorter than a sample")
         choices = {
-            "crop": ("start", "center", "random", "windows"),
+            "crop": CROPS,
             "scaling": ("none", "constant", "z-score", "min-max"),
             "scale_per": ("record", "lead"),
         }
@@ -204,20 +264,23 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         sampling_rate: float | None = None,
         *,
         lead_names=None,
-        units: str | list[str] = "mV",
+        units: str | list[str] | None = None,
+        crop: str | None = None,
         return_tensors: str | None = None,
         rng: np.random.Generator | None = None,
     ) -> BatchFeature:
         """Turn one or several recordings into model input.
 
         Args:
-            ecg: a recording, or a list of them: an array `(leads, samples)`; a corpus row; a dict with `signal`,
-                `sampling_rate` and, if need be, `lead_names` and `units`; a `wfdb.Record`; an `ECGRecord`; a path. An
-                array of rank 3 is a batch `(records, leads, samples)`.
-            sampling_rate: of arrays, Hz. Everything else carries its own, which must not differ.
-            lead_names: of the rows of arrays; default: the model's own, if there are as many rows. For recordings that
-                carry names these win. None in a name's place leaves the channel out.
-            units: of arrays: `"mV"`, `"uV"` or `"V"`, for all rows or one each.
+            ecg: a recording, as `mets_ecg.recordings.read_recording` takes it: a path, an array `(leads, samples)`, a
+                corpus row, a dict, a table, a `wfdb.Record`, an `ECGRecord`. Many: a list or another collection of
+                them, or an array of rank 3.
+            sampling_rate: Hz, of recordings that do not say it.
+            lead_names: of the rows, where a recording's own are not names of leads; default for arrays: the model's
+                own, if there are as many rows. None in a name's place leaves the channel out.
+            units: `"mV"`, `"uV"` or `"V"`, for all rows or one each, of recordings that do not say it; arrays are taken
+                for mV by default.
+            crop: which part of a longer recording is read; default: the field.
             return_tensors: `"pt"` or `"np"`; default NumPy arrays.
             rng: source of random crops.
 
@@ -227,57 +290,97 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             recording, or one a window.
 
         Raises:
-            ValueError: a recording cannot be read right: no rate, unknown, duplicate or missing lead names, an unknown
-                unit, an amplitude that cannot be mV, no usable lead, all leads flat, or too short. The message
-                names it.
+            ValueError, TypeError, OSError: a recording cannot be read right, see `read_recording` and `windows`. The
+                message names it.
         """
-        records = self._as_list(ecg)
+        many = recordings_in(ecg)
+        records = [ecg] if many is None else list(many)
         if not records:
             raise ValueError("no recording: the list is empty")
-        windows, masks, lead_masks, index = [], [], [], []
+        arguments = check_arguments(sampling_rate, lead_names, units)
+        windows, index = [], []
         for i, record in enumerate(records):
-            signal, rate, names, unit, record_id = _read(record, sampling_rate, lead_names, units, self.lead_names)
-            label = record_id or (f"recording {i}" if len(records) > 1 else "the recording")
-            for window, mask, lead_mask in self._process(signal, rate, names, unit, label, rng):
-                windows.append(window)
-                masks.append(mask)
-                lead_masks.append(lead_mask)
-                index.append(i)
-        longest = max(map(len, masks))
-        data = {
-            "input_values": np.stack([np.pad(w, ((0, 0), (0, longest - w.shape[1]))) for w in windows]),
-            "ecg_attention_mask": np.stack([np.pad(m, (0, longest - len(m))) for m in masks]).astype(np.int64),
-            "lead_mask": np.stack(lead_masks).astype(np.int64),
-        }
-        if self.crop == "windows":
+            label = "the recording" if many is None else f"recording {i}"
+            recording = read_recording(record, default_leads=self.lead_names, label=label, **arguments)
+            own = self.windows(recording, crop=crop, rng=rng, label=label)
+            windows += own
+            index += [i] * len(own)
+        data = self.batch(windows)
+        if (crop or self.crop) == "windows":
             data["record_index"] = np.array(index)
         return BatchFeature(data, tensor_type=return_tensors)
 
-    @staticmethod
-    def _as_list(ecg) -> list:
-        if isinstance(ecg, (list, tuple)):
-            return list(ecg)
-        if hasattr(ecg, "ndim") and ecg.ndim == 3:
-            return list(ecg)
-        return [ecg]
+    def batch(self, windows: list[ECGWindow]) -> dict[str, np.ndarray]:
+        """Return windows as the model's input, padded with zeros to the longest; see `__call__`."""
+        longest = max(len(window.attention_mask) for window in windows)
+        values = [np.pad(w.input_values, ((0, 0), (0, longest - w.input_values.shape[1]))) for w in windows]
+        masks = [np.pad(w.attention_mask, (0, longest - len(w.attention_mask))) for w in windows]
+        return {
+            "input_values": np.stack(values),
+            "ecg_attention_mask": np.stack(masks).astype(np.int64),
+            "lead_mask": np.stack([window.lead_mask for window in windows]).astype(np.int64),
+        }
 
-    def _process(self, signal, rate, lead_names, units, label, rng):
-        signal = to_millivolt(signal, units)
-        self._check_recording(signal, rate, label)
-        signal, usable = fill_gaps(signal, max_gap=math.floor(self.max_gap * rate + 1e-6))
-        if not usable.any():
+    def windows(
+        self,
+        recording: Recording,
+        *,
+        crop: str | None = None,
+        rng: np.random.Generator | None = None,
+        label: str = "the recording",
+    ) -> list[ECGWindow]:
+        """Return the parts of a recording that are read, as model input.
+
+        Args:
+            recording: from `mets_ecg.recordings.read_recording`.
+            crop: which part of a longer recording is read; default: the field. Of `"windows"`, those without a usable
+                lead are left out with a warning.
+            rng: source of random crops.
+            label: what errors call a recording that has no name.
+
+        Raises:
+            ValueError: the rate is not from 50 to 2000 Hz; it is too short; no lead is usable in the part that is read,
+                or none is one of the model's; or an amplitude there cannot be in mV.
+        """
+        label, rate, crop = recording.record_id or label, recording.sampling_rate, crop or self.crop
+        if crop not in CROPS or (crop == "windows" and self.max_duration is None):
+            why = f" with max_duration, got {crop!r}" if crop in CROPS else f", got {crop!r}"
+            raise ValueError(f"crop must be one of {', '.join(CROPS)}{why}")
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise ValueError(
-                f"{label}: no usable lead: every lead is missing, or has a gap longer than {self.max_gap:g} s"
+                f"{label}: the sampling rate must be from {LOWEST_RATE:g} to {HIGHEST_RATE:g} Hz, got {rate:g}"
             )
-        self._check_amplitude(signal[usable], label, units)
-        signal, lead_mask = arrange_leads(signal, lead_names, usable, self.lead_names)
-        if not lead_mask.any():
+        first, last = recorded_span(recording.signal_mv)
+        if last == 0:
+            raise ValueError(f"{label}: no usable lead, no sample was recorded")
+        recorded = recording.signal_mv[:, first:last]
+        if recorded.shape[1] / rate < self.min_duration:
             raise ValueError(
-                f"{label}: none of the model's leads {', '.join(self.lead_names)} is in {', '.join(lead_names)}"
+                f"{label}: {recorded.shape[1]} samples at {rate:g} Hz are {recorded.shape[1] / rate:.3g} s, shorter "
+                f"than the {self.min_duration:g} s that the model needs"
             )
-        missing = [name for name, present in zip(self.lead_names, lead_mask, strict=True) if not present]
-        if missing:
-            logger.warning_once(f"leads {', '.join(missing)} are missing in a recording: they are masked")
+        processed = self._filter_and_resample(fill_gaps(recorded), rate)
+        size = self.num_samples or processed.shape[1]
+        stride = max(1, round((self.window_stride or self.max_duration or 0) * self.sampling_rate))
+        windows, unusable = [], None
+        for start in window_starts(processed.shape[1], size, crop=crop, stride=stride, rng=rng):
+            stop = min(start + size, processed.shape[1])
+            from_sample, to_sample = (edge * rate / self.sampling_rate for edge in (start, stop))
+            part = recorded[:, math.floor(from_sample) : math.ceil(to_sample)]  # what it was made of
+            times = ((first + from_sample) / rate, (first + to_sample) / rate)
+            status = dict(zip(recording.lead_names, self._judge(part, rate), strict=True))
+            if "recorded" not in status.values():
+                unusable = f"{label}: {_why_unusable(status)} from {times[0]:.4g} to {times[1]:.4g} s"
+                continue
+            self._check_amplitude(part[[value == "recorded" for value in status.values()]], recording, label)
+            windows.append(self._window(processed[:, start:stop], status, times, label))
+        if not windows:
+            raise ValueError(unusable)
+        if unusable:
+            logger.warning(f"{unusable}: parts like this are left out")
+        return windows
+
+    def _filter_and_resample(self, signal: np.ndarray, rate: float) -> np.ndarray:
         signal, left_out = filter_signal(
             signal,
             sampling_rate=rate,
@@ -290,59 +393,55 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             logger.warning_once(
                 f"recordings at {rate:g} Hz have nothing that the {' and '.join(left_out)} would remove: left out"
             )
-        signal = resample(signal, sampling_rate=rate, target_rate=self.sampling_rate)
-        for piece, mask in self._cut(signal, rng):
-            scaled = np.zeros(piece.shape, dtype=np.float32)
-            recorded = piece[np.ix_(lead_mask, mask)]
-            scaled[np.ix_(lead_mask, mask)] = scale_signal(
-                recorded,
-                scaling=self.scaling,
-                per=self.scale_per,
-                constant=self.scale_constant,
-                epsilon=self.scale_epsilon,
-            )
-            yield scaled if self.clip is None else scaled.clip(-self.clip, self.clip), mask, lead_mask
+        return resample(signal, sampling_rate=rate, target_rate=self.sampling_rate)
 
-    def _cut(self, signal: np.ndarray, rng):
-        size = self.num_samples
-        if size is None:
-            return [(signal, np.ones(signal.shape[1], dtype=bool))]
-        if self.crop != "windows" or signal.shape[1] <= size:
-            crop = "start" if self.crop == "windows" else self.crop
-            return [crop_or_pad(signal, size, crop=crop, rng=rng)]
-        stride = round((self.window_stride or self.max_duration) * self.sampling_rate)
-        last = signal.shape[1] - size
-        starts = [*range(0, last, max(1, stride)), last]
-        return [(signal[:, start : start + size], np.ones(size, dtype=bool)) for start in starts]
+    def _judge(self, part: np.ndarray, rate: float) -> list[str]:
+        max_gap = math.floor(self.max_gap * rate + 1e-6)
+        return lead_status(part, max_gap=max_gap, max_missing=self.max_missing, min_range=self.min_range)
 
-    def _check_recording(self, signal: np.ndarray, rate: float, label: str) -> None:
-        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+    def _window(self, processed: np.ndarray, status: dict[str, str], times: tuple[float, float], label: str):
+        """Arrange, scale and pad a part; derived leads come last because filter and resampling are linear."""
+        usable = np.array([value == "recorded" for value in status.values()])
+        arranged, lead_mask = arrange_leads(processed, list(status), usable, self.lead_names)
+        if not lead_mask.any():
             raise ValueError(
-                f"{label}: the sampling rate must be from {LOWEST_RATE:g} to {HIGHEST_RATE:g} Hz, got {rate:g}"
+                f"{label}: none of the model's leads {', '.join(self.lead_names)} is in {', '.join(status)}"
             )
-        duration = signal.shape[1] / rate
-        if duration < self.min_duration:
-            raise ValueError(
-                f"{label}: {signal.shape[1]} samples at {rate:g} Hz are {duration:.3g} s, shorter than the "
-                f"{self.min_duration:g} s that the model needs"
-            )
+        ours = {name: status.get(name, "absent") for name in self.lead_names}
+        for name, present in zip(self.lead_names, lead_mask, strict=True):
+            if present and ours[name] != "recorded":
+                ours[name] = "derived"
+        for why in ("absent", "missing", "gaps", "constant"):
+            if masked := [name for name, value in ours.items() if value == why]:
+                said = {"gaps": "have gaps"}.get(why, f"are {why}")
+                logger.warning_once(f"leads {', '.join(masked)} {said} in a recording: they are masked")
+        length = self.num_samples or arranged.shape[1]
+        values = np.zeros((len(arranged), length), dtype=np.float32)
+        scaled = scale_signal(
+            arranged[lead_mask],
+            scaling=self.scaling,
+            per=self.scale_per,
+            constant=self.scale_constant,
+            epsilon=self.scale_epsilon,
+        )
+        values[lead_mask, : arranged.shape[1]] = scaled if self.clip is None else scaled.clip(-self.clip, self.clip)
+        return ECGWindow(values, np.arange(length) < arranged.shape[1], lead_mask, *times, ours)
 
-    def _check_amplitude(self, signal: np.ndarray, label: str, units) -> None:
-        largest = float(np.abs(signal - np.median(signal, axis=1, keepdims=True)).max())
+    def _check_amplitude(self, part: np.ndarray, recording: Recording, label: str) -> None:
+        largest = float(np.nanmax(np.abs(part - np.nanmedian(part, axis=1, keepdims=True))))
         low, high = self.amplitude_range
-        if largest == 0:
-            raise ValueError(f"{label}: every lead is flat, there is no recording to read")
+        if low <= largest <= high:
+            return
+        limit = f"at most {high:g}" if largest > high else f"at least {low:g}"
+        size = f"{label}: an amplitude of {largest:.4g} cannot be in mV ({limit} mV is read). "
+        if "units" not in recording.assumed:
+            raise ValueError(f"{size}The unit was stated, by the recording or by units=: is it right?")
         if largest > high:
             raise ValueError(
-                f"{label}: an amplitude of {largest:.4g} cannot be in mV (at most {high:g} mV is read). "
-                "If the samples are microvolts pass units='uV'; if they are integers from a converter, divide them by "
-                "its gain (units per mV) first, or pass a corpus row or a path, which carry their gain"
+                f"{size}If the samples are microvolts pass units='uV'; if they are integers from a converter, divide "
+                "them by its gain (units per mV) first, or pass a corpus row or a path, which carry their gain"
             )
-        if largest < low:
-            raise ValueError(
-                f"{label}: an amplitude of {largest:.2g} cannot be in mV (at least {low:g} mV is read). "
-                + ("If the samples are volts pass units='V'" if units == "mV" else f"Is units={units!r} right?")
-            )
+        raise ValueError(f"{size}If the samples are volts pass units='V'")
 
 
 def _is_number(value) -> bool:
@@ -354,121 +453,10 @@ def _is_pair(value, *, none_allowed: bool = False) -> bool:
     return is_list and all(_is_number(number) or (none_allowed and number is None) for number in value)
 
 
-def _read(record, sampling_rate, lead_names, units, model_leads):
-    """Return a recording of any kind as `(signal, sampling_rate, lead names, units, name of the record)`.
-
-    What the record says of itself holds; lead names of the call win, for files whose own names say nothing.
-    """
-    record_id, own_rate, own_names, own_units = None, None, None, None
-    if isinstance(record, (str, Path)):
-        record_id = str(record)
-        record = _read_path(record_id)
-    if isinstance(record, Mapping):
-        record_id = record.get("record_id") or record_id
-        signal, own_rate, own_names, own_units = _read_row(record)
-    elif hasattr(record, "p_signal"):  # a wfdb.Record
-        if record.p_signal is None:
-            raise ValueError(f"{record.record_name}: read it with physical=True, digital samples have no unit")
-        signal, own_rate, own_names = np.asarray(record.p_signal).T, record.fs, record.sig_name
-        own_units, record_id = [_unit(unit) for unit in record.units], record_id or record.record_name
-    elif hasattr(record, "signal") and hasattr(record, "lead_names"):  # an ECGRecord
-        signal, own_rate, own_names, own_units = record.signal, record.sampling_rate, record.lead_names, record.units
-        record_id = record.record_id or record_id
-    else:
-        signal = record
-    label = record_id or "the recording"
-    rate = sampling_rate if own_rate is None else own_rate
-    if rate is None:
-        raise ValueError(
-            f"{label}: an array does not say how many samples make a second: pass sampling_rate=, in Hz. "
-            "A wrong rate would silently change every interval"
-        )
-    if None not in (sampling_rate, own_rate) and sampling_rate != own_rate:
-        raise ValueError(
-            f"{label}: the recording says {own_rate:g} Hz and the call {sampling_rate:g} Hz: leave sampling_rate= out, "
-            "or pass the signal as an array if the recording is wrong"
-        )
-    names = own_names if lead_names is None else lead_names
-    units = units if own_units is None else own_units
-    if names is not None and not isinstance(units, str) and units is not None and len(units) == len(names):
-        units = [unit for unit, name in zip(units, names, strict=True) if name is not None]
-    signal, names = _orient(_as_array(signal, label), names, model_leads, label)
-    return signal, float(rate), names, units, record_id
+def _why_unusable(status: dict[str, str]) -> str:
+    if set(status.values()) == {"constant"}:
+        return "every lead is flat"
+    return f"no usable lead ({', '.join(f'{name} {why}' for name, why in status.items())})"
 
 
-def _read_row(row: Mapping):
-    """Return the signal of a corpus row or a dict, and what it says of its rate, lead names and units."""
-    misnamed = {key: _MISNAMED[key] for key in row if key in _MISNAMED}
-    if misnamed:
-        raise ValueError(f"a recording's dict writes {', '.join(f'{b!r} and not {a!r}' for a, b in misnamed.items())}")
-    if "signal" not in row:
-        raise ValueError(f"a dict needs a 'signal' to be a recording, got the keys {', '.join(map(str, row))}")
-    if row.get("gain") is not None:
-        return decode_signal(row), row.get("sampling_rate"), row["lead_names"], "mV"
-    return row["signal"], row.get("sampling_rate"), row.get("lead_names"), row.get("units")
-
-
-def _read_path(path: str):
-    # Inside a Hub repository's code the package may not be there; WFDB files are read without it.
-    try:
-        from mets_ecg.io import read_wfdb
-    except ImportError:
-        try:
-            import wfdb
-        except ImportError as error:
-            raise ImportError("reading a recording from a path needs wfdb: pip install wfdb") from error
-        return wfdb.rdrecord(str(Path(path).with_suffix("")) if path.endswith((".hea", ".dat", ".mat")) else path)
-    return read_wfdb(path)
-
-
-def _unit(unit: str) -> str:
-    """The unit as this package writes it; headers also say `mv`. The check names unknown ones."""
-    spellings = {"mv": "mV", "uv": "uV", "\N{MICRO SIGN}v": "uV", "\N{GREEK SMALL LETTER MU}v": "uV", "v": "V"}
-    return spellings.get(str(unit).lower(), unit)
-
-
-def _as_array(signal, label: str) -> np.ndarray:
-    if hasattr(signal, "detach"):
-        signal = signal.detach().cpu().numpy()
-    try:
-        array = np.asarray(signal)
-        numeric = np.issubdtype(array.dtype, np.number) and not np.iscomplexobj(array)
-    except ValueError:
-        numeric = False
-    if not numeric:
-        raise ValueError(
-            f"{label}: cannot be read as a recording: expected numbers as (leads, samples), got {type(signal).__name__}"
-        )
-    if array.ndim == 1:
-        array = array[None]
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise ValueError(f"{label}: a recording is (leads, samples), got the shape {array.shape}")
-    return array
-
-
-def _orient(array: np.ndarray, lead_names, model_leads, label: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    rows, columns = array.shape
-    if lead_names is None:
-        if rows != len(model_leads):
-            hint = " It looks like (samples, leads): pass its transpose." if columns == len(model_leads) else ""
-            raise ValueError(
-                f"{label}: {rows} rows, and the model has {len(model_leads)} leads: pass lead_names= to say which "
-                f"these are.{hint}"
-            )
-        return array, tuple(model_leads)
-    if isinstance(lead_names, str):
-        lead_names = [lead_names]
-    wanted = [i for i, name in enumerate(lead_names) if name is not None]
-    try:
-        names = canonical_leads(lead_names[i] for i in wanted)
-    except ValueError as error:
-        raise ValueError(
-            f"{label}: {error}. Pass lead_names= to name it, with None for a channel to leave out"
-        ) from error
-    if rows != len(lead_names) and columns == len(lead_names):
-        array = array.T
-    elif rows != len(lead_names):
-        raise ValueError(
-            f"{label}: {len(lead_names)} lead names for an array of shape {array.shape}; (leads, samples) is expected"
-        )
-    return array[wanted], names
+ECGFeatureExtractor.register_for_auto_class()

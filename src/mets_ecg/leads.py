@@ -33,6 +33,15 @@ _ALIASES = {name.upper(): name for name in STANDARD_LEADS}
 _ALIASES |= {f"{prefix}{name}": name for name in ("I", "II", "III") for prefix in ("D", "ML", "L")}
 _ALIASES |= {"D1": "I", "D2": "II", "D3": "III", "L1": "I", "L2": "II", "L3": "III"}
 _ALIASES |= {f"C{i}": f"V{i}" for i in range(1, 7)}
+# "Lead I", "ECG II", "MDC_ECG_LEAD_V1" (ISO 11073-10102, also in DICOM and aECG), "Lead I (Einthoven)" (DICOM).
+_DECORATION = re.compile(r"^(MDC[ _-]+)?((LEAD|ECG|EKG)[ _-]*)*|\s*\(EINTHOVEN\)$")
+
+# What recordings hold beside the twelve leads: Frank's leads, right and posterior chest leads, other sensors.
+_OTHER_CHANNELS = {"VX", "VY", "VZ", "X", "Y", "Z", "V7", "V8", "V9", "MCL1", "MCL6"}
+_OTHER_CHANNELS |= {f"V{i}R" for i in range(1, 10)}
+_OTHER_CHANNELS |= {"ABP", "ART", "ARTP", "BP", "CVP", "IBP", "ICP", "NBP", "NIBP", "PAP", "RAP"}  # pressures
+_OTHER_CHANNELS |= {"CO2", "ETCO2", "PLETH", "PPG", "RESP", "RESPIRATION", "SAO2", "SPO2"}
+_OTHER_CHANNELS |= {"EDA", "EEG", "EMG", "EOG", "GSR", "PCG", "TEMP"}
 
 
 def canonical_lead(name: str) -> str:
@@ -41,13 +50,23 @@ def canonical_lead(name: str) -> str:
     Raises:
         ValueError: the name is not that of a standard lead; the message lists the known ones.
     """
-    key = re.sub(r"^(LEAD|ECG)[ _-]+", "", str(name).strip().upper())
-    if key not in _ALIASES:
+    lead = _ALIASES.get(_DECORATION.sub("", str(name).strip().upper()))
+    if lead is None:
         raise ValueError(
             f"unknown lead {name!r}: known leads are {', '.join(STANDARD_LEADS)} "
             "(in any case) and the aliases MLI-MLIII, DI-DIII, D1-D3, L1-L3 and C1-C6"
         )
-    return _ALIASES[key]
+    return lead
+
+
+def is_lead(name) -> bool:
+    """Return whether this is the name of a standard lead."""
+    return isinstance(name, str) and _DECORATION.sub("", name.strip().upper()) in _ALIASES
+
+
+def is_other_channel(name: str) -> bool:
+    """Return whether this names a channel that is known and is not one of the twelve leads, such as `vx` or `ABP`."""
+    return name.strip().upper() in _OTHER_CHANNELS
 
 
 def canonical_leads(names: Iterable[str]) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ taken.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -23,11 +25,14 @@ class ECGEncoderOutput(ModelOutput):
         last_hidden_state: `(batch, frames, hidden_size)` float; 0 in frames that come from padding.
         pooler_output: `(batch, hidden_size)` float, the recording as one vector.
         frame_mask: `(batch, frames)` bool, True where a frame's first sample was recorded; None without a mask.
+        hidden_states: with `output_hidden_states`, a tensor `(batch, frames, channels)` after the first layer and one
+            after each block; frames and channels are those of the block.
     """
 
     last_hidden_state: torch.FloatTensor | None = None
     pooler_output: torch.FloatTensor | None = None
     frame_mask: torch.BoolTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
 class ECGPreTrainedModel(PreTrainedModel):
@@ -73,6 +78,17 @@ class ECGPreTrainedModel(PreTrainedModel):
                 "Is it a checkpoint of another model, or an incomplete one?"
             )
         return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, save_directory, **kwargs) -> None:
+        """Save the model with its code; see `transformers.PreTrainedModel.save_pretrained`.
+
+        The folder loads with `trust_remote_code=True` where this package is not installed.
+        """
+        super().save_pretrained(save_directory, **kwargs)
+        # safetensors writes for its owner alone, so that a server under another account could not read the weights.
+        folder = Path(save_directory)
+        for weights in folder.glob("*.safetensors"):
+            shutil.copymode(folder / "config.json", weights)
 
 
 def _name_some(kind: str, names, limit: int = 5) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 from transformers import initialization as init
+from transformers.utils import can_return_tuple
 
 from .configuration_ecg_text import ECGResNetConfig
 from .modeling_ecg_encoder import ECGEncoderOutput, ECGPreTrainedModel, check_ecg_input, downsample_mask
@@ -163,13 +164,13 @@ class ECGResNetModel(ECGPreTrainedModel):
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @can_return_tuple
     def forward(
         self,
         input_values: torch.FloatTensor,
         ecg_attention_mask: torch.Tensor | None = None,
         lead_mask: torch.Tensor | None = None,
-        return_dict: bool | None = None,
-        **kwargs,
+        output_hidden_states: bool | None = None,
     ) -> ECGEncoderOutput | tuple:
         """Encode a batch of recordings.
 
@@ -177,7 +178,7 @@ class ECGResNetModel(ECGPreTrainedModel):
             input_values: `(batch, leads, samples)` float, as `ECGFeatureExtractor` makes them.
             ecg_attention_mask: `(batch, samples)`, not 0 where a sample was recorded; None where all were.
             lead_mask: `(batch, leads)`, not 0 where a lead is present; None where all are.
-            return_dict: return an `ECGEncoderOutput` (the default) or a tuple.
+            output_hidden_states: return the output of every block; default: as the config says.
 
         Raises:
             ValueError: the input is not `(batch, leads, samples)` or is shorter than `config.frame_stride` samples, or
@@ -199,10 +200,19 @@ class ECGResNetModel(ECGPreTrainedModel):
             input_values = input_values.masked_fill(~frame_mask[:, None, :], 0)
         hidden = input_values.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         hidden, frame_mask = self.stem(hidden, frame_mask)
+        hidden_states = [hidden]
         for block in self.blocks:
             hidden, frame_mask = block(hidden, frame_mask)
+            hidden_states.append(hidden)
         frames = hidden.squeeze(2).transpose(1, 2)
-        output = ECGEncoderOutput(
-            last_hidden_state=frames, pooler_output=self.pooler(frames, frame_mask), frame_mask=frame_mask
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        return ECGEncoderOutput(
+            last_hidden_state=frames,
+            pooler_output=self.pooler(frames, frame_mask),
+            frame_mask=frame_mask,
+            hidden_states=tuple(h.squeeze(2).transpose(1, 2) for h in hidden_states) if output_hidden_states else None,
         )
-        return output if return_dict is None or return_dict else output.to_tuple()
+
+
+ECGResNetModel.register_for_auto_class("AutoModel")

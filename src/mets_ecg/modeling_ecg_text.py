@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_ecg_text import ECGTextConfig
 from .modeling_ecg_encoder import ECGEncoderOutput, ECGPreTrainedModel
@@ -105,6 +106,7 @@ class ECGTextOutput(ModelOutput):
         text_embeds: `(texts, projection_dim)`, of length 1 where similarity is cosine.
         ecg_model_output: the ECG encoder's `ECGEncoderOutput`.
         text_pooled: `(texts, text hidden size)`, the text encoder's pooled output before centring and projection.
+        text_model_output: the text encoder's whole output; None where `text_pooled` was given.
     """
 
     loss: torch.FloatTensor | None = None
@@ -114,6 +116,11 @@ class ECGTextOutput(ModelOutput):
     text_embeds: torch.FloatTensor | None = None
     ecg_model_output: ECGEncoderOutput | None = None
     text_pooled: torch.FloatTensor | None = None
+    text_model_output: BaseModelOutput | None = None
+
+    def to_tuple(self) -> tuple:
+        """Return the fields that are there, the encoders' outputs as tuples too."""
+        return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in super().to_tuple())
 
 
 def _projection(in_features: int, out_features: int, layers: int) -> nn.Sequential:
@@ -215,8 +222,11 @@ class ECGTextModel(ECGPreTrainedModel):
         model._freeze_text_model()
         return loaded
 
-    def save_pretrained(self, save_directory, **kwargs):
-        """Save the model, with or without its text encoder; see `transformers.PreTrainedModel.save_pretrained`."""
+    def save_pretrained(self, save_directory, **kwargs) -> None:
+        """Save the model, with or without its text encoder; see `ECGPreTrainedModel.save_pretrained`."""
+        # Imported here, because that is enough for the file to be copied beside this one.
+        from .pipeline_zero_shot_ecg import CUSTOM_PIPELINES
+
         text_weights = {f"text_model.{name}" for name in self.text_model.state_dict()}
         self._keys_to_ignore_on_save -= text_weights
         if not self.config.save_text_model:
@@ -224,7 +234,8 @@ class ECGTextModel(ECGPreTrainedModel):
             # Weights that were cast to half precision have lost the digits that the digest knows.
             if self.config.text_model_digest is None or self.text_model.dtype == torch.float32:
                 self.config.text_model_digest = text_model_digest(self.text_model)
-        return super().save_pretrained(save_directory, **kwargs)
+        self.config.custom_pipelines = CUSTOM_PIPELINES
+        super().save_pretrained(save_directory, **kwargs)
 
     def _load_referenced_text_model(self, text_model: str | None) -> None:
         source = text_model or self.config.text_model_id
@@ -249,23 +260,40 @@ class ECGTextModel(ECGPreTrainedModel):
             self.text_model.eval()
         return self
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the text encoder's embedding of tokens."""
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the text encoder's embedding of tokens."""
+        self.text_model.set_input_embeddings(value)
+
     def encode_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the text encoder's pooled output `(batch, text hidden size)`, before centring and projection."""
+        return self._encode_text(input_ids, attention_mask)[0]
+
+    def _encode_text(self, input_ids, attention_mask, output_hidden_states: bool = False):
+        """Return the pooled output and the whole output of the text encoder."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_text_model):
-            output = self.text_model(input_ids=input_ids, attention_mask=attention_mask)
+            output = self.text_model(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                output_hidden_states=output_hidden_states,
+                return_dict=True,
+            )
             if self.config.text_pooling == "pooler":
                 if getattr(output, "pooler_output", None) is None:
                     raise ValueError(
                         f"the text encoder ({self.config.text_config.model_type}) has no pooler: set text_pooling to "
                         "'mean' or 'cls'"
                     )
-                return output.pooler_output
+                return output.pooler_output, output
             if self.config.text_pooling == "cls":
-                return output.last_hidden_state[:, 0]
+                return output.last_hidden_state[:, 0], output
             weights = attention_mask[:, :, None].to(output.last_hidden_state.dtype)
-            return (output.last_hidden_state * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+            return (output.last_hidden_state * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1), output
 
     def project_text(self, text_pooled: torch.Tensor) -> torch.Tensor:
         """Centre and project pooled text `(batch, text hidden size)` to `(batch, projection_dim)`, not normalised."""
@@ -274,9 +302,7 @@ class ECGTextModel(ECGPreTrainedModel):
             text_pooled = text_pooled - self.text_mean
         return text_pooled if self.text_projection is None else self.text_projection(text_pooled)
 
-    def get_text_features(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
-    ) -> torch.Tensor:
+    def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return text features `(batch, projection_dim)`, projected and not normalised."""
         return self.project_text(self.encode_text(input_ids, attention_mask))
 
@@ -285,10 +311,10 @@ class ECGTextModel(ECGPreTrainedModel):
         input_values: torch.Tensor,
         ecg_attention_mask: torch.Tensor | None = None,
         lead_mask: torch.Tensor | None = None,
-        **kwargs,
     ) -> torch.Tensor:
         """Return ECG features `(batch, projection_dim)`, projected and not normalised; arguments as `forward`."""
-        return self.ecg_projection(self.ecg_model(input_values, ecg_attention_mask, lead_mask).pooler_output)
+        output = self.ecg_model(input_values, ecg_attention_mask, lead_mask, return_dict=True)
+        return self.ecg_projection(output.pooler_output)
 
     def embed(self, features: torch.Tensor) -> torch.Tensor:
         """Return features as they are compared: of length 1 where similarity is cosine."""
@@ -306,6 +332,7 @@ class ECGTextModel(ECGPreTrainedModel):
         scale = self.logit_scale.exp()
         return scale - (scale.detach() - limit).clamp(min=0)
 
+    @can_return_tuple
     def forward(
         self,
         input_values: torch.FloatTensor,
@@ -317,8 +344,7 @@ class ECGTextModel(ECGPreTrainedModel):
         positives: torch.Tensor | None = None,
         ignored: torch.Tensor | None = None,
         return_loss: bool | None = None,
-        return_dict: bool | None = None,
-        **kwargs,
+        output_hidden_states: bool | None = None,
     ) -> ECGTextOutput | tuple:
         """Compare ECGs with texts.
 
@@ -334,7 +360,8 @@ class ECGTextModel(ECGPreTrainedModel):
                 as `config.equal_texts` says.
             ignored: bool `(ECGs, texts)`, pairs that are neither positive nor negative; only with `positives`.
             return_loss: compute the contrastive loss.
-            return_dict: return an `ECGTextOutput` (the default) or a tuple.
+            output_hidden_states: return the outputs of all blocks and layers in `ecg_model_output` and
+                `text_model_output`; default: as the config says.
 
         Raises:
             ValueError: neither or both of `input_ids` and `text_pooled` are given; `ignored` is given without
@@ -344,9 +371,18 @@ class ECGTextModel(ECGPreTrainedModel):
             raise ValueError("give the texts either as input_ids or as text_pooled (the output of encode_text)")
         if positives is None and ignored is not None:
             raise ValueError("ignored says which pairs to leave out beside positives: give both")
-        ecg_output = self.ecg_model(input_values, ecg_attention_mask, lead_mask)
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        ecg_output = self.ecg_model(
+            input_values,
+            ecg_attention_mask,
+            lead_mask,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        text_output = None
         if text_pooled is None:
-            text_pooled = self.encode_text(input_ids, attention_mask)
+            text_pooled, text_output = self._encode_text(input_ids, attention_mask, output_hidden_states)
         ecg_embeds = self.embed(self.ecg_projection(ecg_output.pooler_output))
         text_embeds = self.embed(self.project_text(text_pooled))
         # Not in half precision, which at a scale near its limit would round logits to halves.
@@ -358,7 +394,7 @@ class ECGTextModel(ECGPreTrainedModel):
             if positives is None:
                 positives, ignored = self._pair_batch(len(logits_per_ecg), input_ids, attention_mask, text_pooled)
             loss = info_nce_loss(logits_per_ecg, positives, ignored, decoupled=self.config.loss_type == "decoupled")
-        output = ECGTextOutput(
+        return ECGTextOutput(
             loss=loss,
             logits_per_ecg=logits_per_ecg,
             logits_per_text=logits_per_ecg.T,
@@ -366,8 +402,8 @@ class ECGTextModel(ECGPreTrainedModel):
             text_embeds=text_embeds,
             ecg_model_output=ecg_output,
             text_pooled=text_pooled,
+            text_model_output=text_output,
         )
-        return output if return_dict is None or return_dict else output.to_tuple()
 
     def _pair_batch(self, num_ecgs, input_ids, attention_mask, text_pooled):
         texts = text_pooled if input_ids is None else input_ids
@@ -393,3 +429,6 @@ def _load_ecg_model(ecg):
     if ecg.model_type not in ECG_MODELS:
         raise ValueError(f"{ecg.model_type!r} is no ECG encoder; known are {', '.join(ECG_MODELS)}")
     return ECG_MODELS[ecg.model_type](ecg)
+
+
+ECGTextModel.register_for_auto_class("AutoModel")

@@ -5,16 +5,30 @@ It serves the tasks `"zero-shot-ecg-classification"` and, for models of this pac
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
-from transformers import AutoModel
 from transformers.pipelines.base import ChunkPipeline
 
+from .feature_extraction_ecg import ECGWindow
 from .processing_ecg import check_template
-from .zero_shot_scoring import embed_phrases, label_phrases, zero_shot_scores
+from .recordings import Recording, check_arguments, read_recording, recordings_in
+from .signals import detect_qrs
+from .zero_shot_scoring import embed_phrases, label_phrases, list_labels, zero_shot_scores
 
 TASKS = ("zero-shot-ecg-classification", "zero-shot-classification")
+
+# What a checkpoint's config.json says of this file, for use without the package.
+CUSTOM_PIPELINES = {
+    task: {
+        "impl": "pipeline_zero_shot_ecg.ZeroShotECGClassificationPipeline",
+        "pt": ["AutoModel"],
+        "type": "multimodal",
+    }
+    for task in TASKS
+}
 
 
 class ZeroShotECGClassificationPipeline(ChunkPipeline):
@@ -44,29 +58,38 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
                 "the zero-shot ECG pipeline needs a processor: pass processor=AutoProcessor.from_pretrained(...)"
             )
         super().__init__(*args, **kwargs)
-        self._label_embeds: tuple[tuple, torch.Tensor] | None = None
+        self._label_embeds: _LabelEmbeds | None = None
 
     def __call__(self, inputs, candidate_labels=None, **kwargs):
         """Score one or many recordings.
 
         Args:
             inputs: a recording as `ECGFeatureExtractor` takes it: a path, an array `(leads, samples)`, a corpus row, a
-                `wfdb.Record`, an `ECGRecord`. Many: a list or tuple, an array `(records, leads, samples)`, a
-                `datasets.Dataset` of rows, or a generator or streamed data set, which is consumed as results are taken.
-            candidate_labels: a list of labels; a string of labels between commas; or a mapping of each label to its
-                phrases, which are used as they stand.
+                dict, a table, a `wfdb.Record`, an `ECGRecord`. Many: a list or another collection of them, an array
+                `(records, leads, samples)`, a `datasets.Dataset` of rows, or a generator or streamed data set, which is
+                consumed as results are taken.
+            candidate_labels: labels, in any iterable; a string of labels between commas; or a mapping of each label to
+                its phrases, which are used as they stand.
             hypothesis_template: put round plain labels, with exactly one `{}`; default: the processor's own.
             multi_label: judge each label on its own.
             top_k: how many labels to return, best first; default all.
-            sampling_rate, lead_names, units: of arrays; see `ECGFeatureExtractor`.
+            sampling_rate, lead_names, units, crop: see `ECGFeatureExtractor.__call__`.
+            return_details: say for each recording what its scores stand on.
             batch_size: recordings, or windows of them, in one forward pass.
 
         Returns:
             For a recording a list of `{"label", "score"}`, best first; for many, a list of such lists, or an
             iterator of them where the input is consumed as it goes.
 
+            With `return_details` in place of each list a dict with the list as `"scores"`, and `"record_id"`;
+            `"sampling_rate"` (Hz) and `"duration"` (s), as recorded; `"assumed"`, what neither the recording nor the
+            call said; `"dropped_channels"`; `"qrs_found"`, False where no heart beat is to be seen, so that scores mean
+            nothing; and `"windows"`, the parts that were read, each with `"start"` and `"stop"` (s), `"num_qrs"`, and
+            the leads that are `"recorded"`, `"derived"` and `"masked"`, these with the reason (see `ECGWindow`).
+
         Raises:
-            ValueError: there are no labels, the template has no `{}`, or a recording cannot be read right.
+            ValueError, TypeError: there are no labels or they are not texts, the template has no `{}`, or a recording
+                cannot be read right.
         """
         if candidate_labels is not None:
             kwargs["candidate_labels"] = candidate_labels
@@ -76,8 +99,14 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
             raise ValueError(
                 "this model takes recordings of any length, which do not go into one batch: use batch_size=1"
             )
-        results = super().__call__(_as_many(inputs), **kwargs)
-        return list(results) if _is_dataset(inputs) and hasattr(inputs, "__len__") else results
+        many = recordings_in(inputs)
+        if many is None:
+            return super().__call__([("the recording", inputs)], **kwargs)[0]
+        named = ((f"recording {i}", recording) for i, recording in enumerate(many))
+        if isinstance(many, list):
+            return super().__call__(list(named), **kwargs)
+        results = super().__call__(named, **kwargs)
+        return list(results) if hasattr(inputs, "__len__") else results
 
     def _sanitize_parameters(
         self,
@@ -88,21 +117,24 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
         sampling_rate=None,
         lead_names=None,
         units=None,
+        crop=None,
+        return_details=None,
     ):
-        reading = {"sampling_rate": sampling_rate, "lead_names": lead_names, "units": units}
-        scoring = {
-            "candidate_labels": candidate_labels,
-            "hypothesis_template": hypothesis_template,
-            "multi_label": multi_label,
-            "top_k": top_k,
-        }
         if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
             raise ValueError(f"top_k must be 1 or more, or None for all labels, got {top_k!r}")
         # A wrong label or template is said before any recording is read.
         if hypothesis_template is not None:
             check_template(hypothesis_template)
         if candidate_labels is not None:
+            candidate_labels = list_labels(candidate_labels)
             label_phrases(candidate_labels, self._template(hypothesis_template))
+        reading = {**check_arguments(sampling_rate, lead_names, units), "crop": crop, "return_details": return_details}
+        scoring = {
+            "candidate_labels": candidate_labels,
+            "hypothesis_template": hypothesis_template,
+            "multi_label": multi_label,
+            "top_k": top_k,
+        }
         return (
             {name: value for name, value in reading.items() if value is not None},
             {},
@@ -112,77 +144,109 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
     def _template(self, hypothesis_template: str | None) -> str:
         return self.processor.hypothesis_template if hypothesis_template is None else hypothesis_template
 
-    def preprocess(self, ecg, sampling_rate=None, lead_names=None, units="mV") -> Iterator[dict]:
-        """Yield each window of a recording as model input of one row."""
-        features = self.processor(
-            ecg=[ecg], sampling_rate=sampling_rate, lead_names=lead_names, units=units, return_tensors="pt"
-        )
-        features.pop("record_index", None)
-        rows = len(features["input_values"])
-        for i in range(rows):
-            yield {**{name: value[i : i + 1] for name, value in features.items()}, "is_last": i == rows - 1}
+    def preprocess(self, named_ecg: tuple, return_details=False, crop=None, **arguments) -> Iterator[dict]:
+        """Yield each window of a recording, which comes with what errors call it, as model input of one row."""
+        (label, ecg), extractor = named_ecg, self.feature_extractor
+        recording = read_recording(ecg, default_leads=extractor.lead_names, label=label, **arguments)
+        windows = extractor.windows(recording, crop=crop, label=label)
+        details = _details(recording, windows) if return_details else None
+        for i, window in enumerate(windows):
+            features = {name: torch.from_numpy(value) for name, value in extractor.batch([window]).items()}
+            yield {**features, "is_last": i == len(windows) - 1, "details": details}
 
     def _forward(self, model_inputs):
-        is_last = model_inputs.pop("is_last")
+        kept = {name: model_inputs.pop(name) for name in ("is_last", "details")}
         model_inputs["input_values"] = model_inputs["input_values"].to(self.model.dtype)
         if bool(model_inputs["ecg_attention_mask"].all()):
             model_inputs["ecg_attention_mask"] = None  # nothing is padded: the plain path
-        return {"ecg_embeds": self.model.embed(self.model.get_ecg_features(**model_inputs)), "is_last": is_last}
+        return {"ecg_embeds": self.model.embed(self.model.get_ecg_features(**model_inputs)), **kept}
 
     def postprocess(
         self, model_outputs, candidate_labels, hypothesis_template=None, multi_label=False, top_k=None
-    ) -> list[dict]:
+    ) -> list[dict] | dict:
         """Score one recording from the vectors of its windows: their mean, brought back to length 1."""
         phrases = label_phrases(candidate_labels, self._template(hypothesis_template))
         windows = torch.cat([output["ecg_embeds"] for output in model_outputs]).float()
         ecg_embed = self.model.embed(windows.mean(dim=0, keepdim=True))
         embeds = self._embed_labels(phrases)
-        alone = multi_label or len(phrases) == 1
+        independent = multi_label or len(phrases) == 1
         scores = zero_shot_scores(
             ecg_embed,
             embeds[:-1],
             scale=self.model.scale().item(),
-            neutral_embed=embeds[-1] if alone else None,
+            neutral_embed=embeds[-1] if independent else None,
         )[0]
         ranked = sorted(zip(phrases, scores.tolist(), strict=True), key=lambda pair: -pair[1])
-        return [{"label": label, "score": score} for label, score in ranked[:top_k]]
+        result = [{"label": label, "score": score} for label, score in ranked[:top_k]]
+        details = model_outputs[0]["details"]
+        return result if details is None else {"scores": result, **details}
 
     def save_pretrained(self, save_directory, **kwargs):
-        """Save the model and the processor, and the code where it came with them."""
-        if __name__.startswith("transformers_modules"):
-            super().save_pretrained(save_directory, **kwargs)
-        else:
-            self.model.save_pretrained(save_directory, **kwargs)
+        """Save the model and the processor, with their code."""
+        self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory, **kwargs)
 
     def _embed_labels(self, phrases: dict[str, list[str]]) -> torch.Tensor:
-        """Return the labels' vectors and, last, the neutral phrase's; kept until other labels are asked for."""
-        asked = [*phrases.values(), [self.processor.neutral_phrase]]
-        key = tuple(map(tuple, asked))
-        if self._label_embeds is None or self._label_embeds[0] != key:
-            with self.device_placement():
-                self._label_embeds = (key, embed_phrases(self.model, self.processor, asked).float().cpu())
-        return self._label_embeds[1]
+        """Return the labels' vectors and, last, the neutral phrase's; kept until labels or weights are others."""
+        asked = tuple(map(tuple, [*phrases.values(), [self.processor.neutral_phrase]]))
+        kept = self._label_embeds  # read once: another thread may put others there
+        if kept is None or kept.asked != asked or not kept.are_of(self.model):
+            with _TOKENIZER_LOCK, self.device_placement():
+                vectors = embed_phrases(self.model, self.processor, asked).float().cpu()
+            kept = self._label_embeds = _LabelEmbeds(asked, _text_weights(self.model), vectors)
+        return kept.vectors
 
 
-def _as_many(inputs):
-    """Bring collections that the base class does not know to a list or a generator; leave a recording as it is."""
-    if isinstance(inputs, tuple) or (hasattr(inputs, "ndim") and inputs.ndim == 3):
-        inputs = list(inputs)
-    if isinstance(inputs, list) and not inputs:
-        raise ValueError("no recording: the list is empty")
-    if hasattr(inputs, "__next__") or _is_dataset(inputs):
-        return (row for row in inputs)
-    return inputs
+# Tokenizers are not safe from threads.
+_TOKENIZER_LOCK = threading.Lock()
 
 
-def _is_dataset(inputs) -> bool:
-    """Whether this is a `datasets.Dataset` or `IterableDataset`, which need not be installed to be recognised."""
-    return hasattr(inputs, "features") and hasattr(inputs, "map")
+@dataclass(frozen=True)
+class _LabelEmbeds:
+    """Vectors of labels, with what they were made from."""
+
+    asked: tuple[tuple[str, ...], ...]
+    weights: list[tuple[torch.Tensor, int]]
+    vectors: torch.Tensor
+
+    def are_of(self, model) -> bool:
+        now = _text_weights(model)
+        return len(now) == len(self.weights) and all(
+            tensor is kept and version == version_kept
+            for (tensor, version), (kept, version_kept) in zip(now, self.weights, strict=True)
+        )
 
 
-# What `save_pretrained` and the Hub export write as `custom_pipelines`. It stands here, in the module itself,
-# so that the class has it too when it is loaded as a Hub repository's code.
-ZeroShotECGClassificationPipeline._registered_impl = {
-    task: {"impl": ZeroShotECGClassificationPipeline, "pt": (AutoModel,), "type": "multimodal"} for task in TASKS
-}
+def _text_weights(model) -> list[tuple[torch.Tensor, int]]:
+    """Return all that labels pass through, each with PyTorch's count of its changes."""
+    tensors = [model.text_mean] if model.config.text_centering else []
+    for part in filter(None, (model.text_model, model.text_projection)):
+        tensors += [*part.parameters(), *part.buffers()]
+    return [(tensor, 0 if tensor.is_inference() else tensor._version) for tensor in tensors]
+
+
+def _details(recording: Recording, windows: list[ECGWindow]) -> dict:
+    rate, parts = recording.sampling_rate, []
+    for window in windows:
+        signal = recording.signal_mv[:, round(window.start * rate) : round(window.stop * rate)]
+        parts.append(
+            {
+                "start": window.start,
+                "stop": window.stop,
+                "num_qrs": len(detect_qrs(signal, rate)),
+                "recorded": [name for name, status in window.lead_status.items() if status == "recorded"],
+                "derived": [name for name, status in window.lead_status.items() if status == "derived"],
+                "masked": {
+                    name: status for name, status in window.lead_status.items() if status not in ("recorded", "derived")
+                },
+            }
+        )
+    return {
+        "record_id": recording.record_id,
+        "sampling_rate": rate,
+        "duration": recording.signal_mv.shape[1] / rate,
+        "assumed": dict(recording.assumed),
+        "dropped_channels": list(recording.dropped_channels),
+        "qrs_found": any(part["num_qrs"] > 0 for part in parts),
+        "windows": parts,
+    }

@@ -7,8 +7,6 @@ are fields, so that a checkpoint is asked its questions in the words it was trai
 from __future__ import annotations
 
 import inspect
-import json
-from pathlib import Path
 
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
@@ -49,8 +47,7 @@ class ECGProcessor(ProcessorMixin):
         max_length=128,
         **kwargs,
     ):
-        if not __name__.startswith("transformers_modules"):
-            kwargs.pop("auto_map", None)  # with the package imported, its own class serves the file
+        kwargs.pop("auto_map", None)  # written anew by every save
         super().__init__(feature_extractor, tokenizer, **kwargs)
         for name, template in (("hypothesis_template", hypothesis_template), ("report_template", report_template)):
             check_template(template, name)
@@ -89,19 +86,28 @@ class ECGProcessor(ProcessorMixin):
         sampling_rate: float | None = None,
         *,
         lead_names=None,
-        units: str | list[str] = "mV",
+        units: str | list[str] | None = None,
+        crop: str | None = None,
+        padding: bool | str = True,
+        truncation: bool = True,
+        max_length: int | None = None,
         return_tensors: str | None = None,
         rng=None,
     ) -> BatchFeature:
         """Turn recordings, texts or both into model input.
 
         Args:
-            ecg: one or several recordings; see `ECGFeatureExtractor.__call__`, also for the next three.
+            ecg: one or several recordings; see `ECGFeatureExtractor.__call__`, also for the next four and `rng`.
             text: one or several texts, taken as they stand: templates are applied by the caller.
-            sampling_rate: of arrays, Hz.
-            lead_names: of the rows of arrays.
-            units: of arrays.
-            return_tensors: `"pt"` or `"np"`.
+            sampling_rate: Hz, of recordings that do not say it.
+            lead_names: of recordings that do not say them.
+            units: of recordings that do not say them.
+            crop: which part of a recording is read; default: the feature extractor's field.
+            padding: of texts, as transformers' tokenizers take it: True or `"longest"`, `"max_length"`, or False, which
+                gives lists of lists.
+            truncation: of texts of more than `max_length` tokens.
+            max_length: of a text, tokens; default: the processor's field.
+            return_tensors: `"pt"` or `"np"`; default NumPy arrays.
             rng: source of random crops.
 
         Returns:
@@ -115,16 +121,17 @@ class ECGProcessor(ProcessorMixin):
             raise ValueError("give a recording (ecg=), a text (text=) or both")
         data = {}
         if ecg is not None:
-            data |= self.feature_extractor(ecg, sampling_rate, lead_names=lead_names, units=units, rng=rng)
+            data |= self.feature_extractor(ecg, sampling_rate, lead_names=lead_names, units=units, crop=crop, rng=rng)
         if text is not None:
-            data |= self._tokenize([text] if isinstance(text, str) else list(text))
+            texts = [text] if isinstance(text, str) else list(text)
+            data |= self._tokenize(texts, padding, truncation, self.max_length if max_length is None else max_length)
         return BatchFeature(data, tensor_type=return_tensors)
 
     def format_report(self, report: str) -> str:
         """Return a report as it is put to the model in training."""
         return self.report_template.replace("{}", report)
 
-    def _tokenize(self, texts: list[str]) -> dict:
+    def _tokenize(self, texts: list[str], padding: bool | str, truncation: bool, max_length: int) -> dict:
         if not texts:
             raise ValueError("no text: the list is empty")
         for i, text in enumerate(texts):
@@ -134,10 +141,14 @@ class ECGProcessor(ProcessorMixin):
             texts = [text.lower() for text in texts]
         # Truncation and padding are always said, because a tokenizer's file may bake in its own.
         encoded = self.tokenizer(texts, truncation=False, padding=False)
-        if max(map(len, encoded["input_ids"])) > self.max_length:
-            logger.warning_once(f"texts of more than {self.max_length} tokens are truncated (ECGProcessor.max_length)")
+        if truncation and max(map(len, encoded["input_ids"])) > max_length:
+            logger.warning_once(f"texts of more than {max_length} tokens are truncated (ECGProcessor.max_length)")
         encoded = self.tokenizer(
-            texts, truncation=True, max_length=self.max_length, padding="longest", return_tensors="np"
+            texts,
+            truncation=truncation,
+            max_length=max_length if truncation or padding == "max_length" else None,
+            padding=padding,
+            return_tensors="np" if padding else None,
         )
         return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
@@ -147,14 +158,11 @@ class ECGProcessor(ProcessorMixin):
         if backend is not None:
             backend.no_truncation()
             backend.no_padding()
+        for name in ("is_local", "local_files_only", "dtype"):  # of where and how it was loaded
+            self.tokenizer.init_kwargs.pop(name, None)
         saved = super().save_pretrained(save_directory, **kwargs)
-        path = Path(save_directory) / "tokenizer_config.json"
-        if path.is_file():
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            if fields.keys() & {"is_local", "local_files_only"}:
-                fields = {name: value for name, value in fields.items() if name not in ("is_local", "local_files_only")}
-                text = json.dumps(fields, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-                path.write_text(text, encoding="utf-8")
+        for part in (self, self.feature_extractor):
+            vars(part).pop("auto_map", None)
         return saved
 
     @property
@@ -167,3 +175,6 @@ def check_template(template: str, name: str = "hypothesis_template") -> None:
     """Raise a `ValueError` unless a template holds exactly one `{}`."""
     if not isinstance(template, str) or template.count("{}") != 1:
         raise ValueError(f"{name} must be a text with exactly one {{}} for the label, got {template!r}")
+
+
+ECGProcessor.register_for_auto_class()

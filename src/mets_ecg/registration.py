@@ -52,7 +52,6 @@ def register() -> None:
     AutoProcessor.register(ECGTextConfig, ECGProcessor, exist_ok=True)
 
     own, shared = TASKS
-    published = ZeroShotECGClassificationPipeline._registered_impl
     dispatched = {
         own: (ZeroShotECGClassificationPipeline, (AutoModel,), "multimodal"),
         # Tried in this order: a text model keeps the head it had without this package.
@@ -63,4 +62,3 @@ def register() -> None:
         PIPELINE_REGISTRY.register_pipeline(
             task, pipeline_class, pt_model=model_classes, default=before.get("default"), type=kind
         )
-    ZeroShotECGClassificationPipeline._registered_impl = published  # registering overwrote it with one task

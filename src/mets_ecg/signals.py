@@ -7,7 +7,7 @@ tenth of the package's import time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +16,13 @@ import numpy as np
 INVALID_SAMPLE = -32768
 
 UNITS_PER_MILLIVOLT = {"mV": 1.0, "uV": 1e3, "V": 1e-3}
+# In lower case: as people, headers, and ISO 11073 (MDC_DIM, in aECG) write them.
+_UNIT_SPELLINGS = {
+    **dict.fromkeys(("mv", "millivolt", "millivolts", "mdc_dim_milli_volt"), "mV"),
+    **dict.fromkeys(("uv", "\N{MICRO SIGN}v", "\N{GREEK SMALL LETTER MU}v", "microvolt", "microvolts"), "uV"),
+    **dict.fromkeys(("v", "volt", "volts", "mdc_dim_volt"), "V"),
+    "mdc_dim_micro_volt": "uV",
+}
 
 # Above this part of the Nyquist frequency a filter has nothing left to remove, and its design degenerates.
 HIGHEST_EDGE = 0.95
@@ -49,49 +56,79 @@ def decode_signal(row: Mapping) -> np.ndarray:
     return np.where(digital == INVALID_SAMPLE, np.float32(np.nan), signal)
 
 
-def to_millivolt(signal: np.ndarray, units: str | list[str] | tuple[str, ...]) -> np.ndarray:
+def canonical_unit(unit: str) -> str:
+    """Return a unit of voltage as this package writes it: `"uV"` for `"µV"`, `"UV"` and `"microvolt"`.
+
+    Raises:
+        ValueError: it is not a known unit of voltage.
+    """
+    known = _UNIT_SPELLINGS.get(str(unit).strip().lower())
+    if known is None:
+        raise ValueError(f"unknown unit {unit!r}: known units are {', '.join(UNITS_PER_MILLIVOLT)}")
+    return known
+
+
+def to_millivolt(signal: np.ndarray, units: Sequence[str]) -> np.ndarray:
     """Return the signal as float32 millivolts.
 
     Args:
         signal: `(leads, samples)`.
-        units: one of `"mV"`, `"uV"`, `"V"` for all leads, or one for each.
-
-    Raises:
-        ValueError: a unit is unknown.
+        units: of each lead: `"mV"`, `"uV"` or `"V"`.
     """
-    each = [units] * len(signal) if isinstance(units, str) else list(units)
-    if len(each) != len(signal):
-        raise ValueError(f"{len(each)} units for {len(signal)} leads: give one for all, or one for each lead")
-    unknown = sorted({str(unit) for unit in each if unit not in UNITS_PER_MILLIVOLT})
-    if unknown:
-        raise ValueError(
-            f"unknown unit {', '.join(map(repr, unknown))}: known units are {', '.join(UNITS_PER_MILLIVOLT)}"
-        )
-    divisor = np.array([UNITS_PER_MILLIVOLT[unit] for unit in each])
+    divisor = np.array([UNITS_PER_MILLIVOLT[unit] for unit in units])
     return (np.asarray(signal, dtype=np.float64) / divisor[:, None]).astype(np.float32)
 
 
-def fill_gaps(signal: np.ndarray, max_gap: int) -> tuple[np.ndarray, np.ndarray]:
-    """Interpolate short runs of samples that are not finite; a lead with a longer run is given up.
+def recorded_span(signal: np.ndarray) -> tuple[int, int]:
+    """Return the first sample at which any lead was recorded and the one after the last; `(0, 0)` if there is none."""
+    recorded = np.flatnonzero(np.isfinite(signal).any(axis=0))
+    return (int(recorded[0]), int(recorded[-1]) + 1) if len(recorded) else (0, 0)
+
+
+def lead_status(signal: np.ndarray, *, max_gap: int, max_missing: float, min_range: float) -> list[str]:
+    """Judge each lead of a window before anything is filtered.
+
+    Args:
+        signal: `(leads, samples)`, millivolt, not finite where nothing was recorded.
+        max_gap: the longest run of missing samples that is interpolated, samples.
+        max_missing: the largest part of the samples that may be missing, 0 to 1.
+        min_range: a lead that varies by less is constant, millivolt.
+
+    Returns:
+        One a lead: `"recorded"`; `"missing"`: no sample; `"gaps"`: too many samples are missing; `"constant"`: the
+        electrode was off, or the lead was filled with a number.
+    """
+    status = []
+    for row in signal:
+        missing = ~np.isfinite(row)
+        if missing.all():
+            status.append("missing")
+        elif missing.any() and (missing.mean() > max_missing or _longest_run(missing) > max_gap):
+            status.append("gaps")
+        else:
+            status.append("constant" if np.ptp(row[~missing]) < min_range else "recorded")
+    return status
+
+
+def _longest_run(marked: np.ndarray) -> int:
+    edges = np.flatnonzero(np.diff(marked, prepend=False, append=False))
+    return int((edges[1::2] - edges[::2]).max())
+
+
+def fill_gaps(signal: np.ndarray) -> np.ndarray:
+    """Interpolate samples that are not finite, at the ends by the nearest; a lead without any sample becomes 0.
 
     Args:
         signal: `(leads, samples)`.
-        max_gap: the longest run to interpolate, samples.
-
-    Returns:
-        The signal, all finite, zero in leads given up; and which leads are usable, bool `(leads,)`.
     """
-    invalid = ~np.isfinite(signal)
-    if not invalid.any():
-        return signal, np.ones(len(signal), dtype=bool)
-    filled = signal.copy()
-    usable = np.ones(len(signal), dtype=bool)
+    missing = ~np.isfinite(signal)
+    if not missing.any():
+        return signal
+    filled = np.where(missing, 0, signal)
     times = np.arange(signal.shape[1])
-    for i in np.flatnonzero(invalid.any(axis=1)):
-        edges = np.flatnonzero(np.diff(invalid[i], prepend=False, append=False))
-        usable[i] = (edges[1::2] - edges[::2]).max() <= max_gap and not invalid[i].all()
-        filled[i] = np.interp(times, times[~invalid[i]], signal[i, ~invalid[i]]) if usable[i] else 0.0
-    return filled, usable
+    for i in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1)):
+        filled[i] = np.interp(times, times[~missing[i]], signal[i, ~missing[i]])
+    return filled
 
 
 def filter_signal(
@@ -180,30 +217,32 @@ def resample(signal: np.ndarray, *, sampling_rate: float, target_rate: float) ->
     return resampled[:, :wanted].astype(np.float32)
 
 
-def crop_or_pad(
-    signal: np.ndarray, num_samples: int, *, crop: str, rng: np.random.Generator | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bring the signal to a length: a longer one is cropped, a shorter one padded with zeros at its end.
+def window_starts(
+    num_samples: int, size: int, *, crop: str, stride: int | None = None, rng: np.random.Generator | None = None
+) -> list[int]:
+    """Return where windows of a size begin in a recording; 0 if it is not longer than one.
 
     Args:
-        signal: `(leads, samples)`.
-        num_samples: wanted.
-        crop: `"start"`, `"center"` or `"random"` (which needs `rng`).
+        num_samples: of the recording.
+        size: of a window, samples.
+        crop: `"start"`, `"center"`, `"random"` (which needs `rng`), or `"windows"` for all, one every `stride`, the
+            last one ending with the recording.
+        stride: samples from one window to the next, for `"windows"`.
         rng: source of the random crop.
 
-    Returns:
-        The signal `(leads, num_samples)`, and which samples were recorded, bool `(num_samples,)`.
+    Raises:
+        ValueError: a random crop is asked for without `rng`.
     """
-    surplus = signal.shape[1] - num_samples
-    if surplus >= 0:
-        start = {"start": 0, "center": surplus // 2}.get(crop)
-        if start is None:
-            if rng is None:
-                raise ValueError("a random crop needs a random generator: pass rng=np.random.default_rng(seed)")
-            start = int(rng.integers(surplus + 1))
-        return signal[:, start : start + num_samples], np.ones(num_samples, dtype=bool)
-    mask = np.arange(num_samples) < signal.shape[1]
-    return np.pad(signal, ((0, 0), (0, -surplus))), mask
+    surplus = num_samples - size
+    if crop == "random" and rng is None:
+        raise ValueError("a random crop needs a random generator: pass rng=np.random.default_rng(seed)")
+    if surplus <= 0 or crop == "start":
+        return [0]
+    if crop == "center":
+        return [surplus // 2]
+    if crop == "random":
+        return [int(rng.integers(surplus + 1))]
+    return [*range(0, surplus, stride), surplus]
 
 
 def scale_signal(signal: np.ndarray, *, scaling: str, per: str, constant: float, epsilon: float) -> np.ndarray:
@@ -228,3 +267,38 @@ def scale_signal(signal: np.ndarray, *, scaling: str, per: str, constant: float,
     else:
         offset, spread = wide.min(axis, keepdims=True), np.ptp(wide, axis, keepdims=True)
     return ((wide - offset) / (spread + epsilon)).astype(np.float32)
+
+
+# Of `detect_qrs`: the band of Pan and Tompkins, Hz; in s, what a complex' energy is averaged over, the least distance
+# of two, and a segment that has one even at 40 a minute; and how far a complex exceeds the median.
+_QRS_BAND, _QRS_WINDOW, _QRS_DISTANCE, _QRS_SEGMENT, _QRS_CONTRAST = (5.0, 15.0), 0.12, 0.25, 1.5, 4.0
+
+
+def detect_qrs(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
+    """Return where QRS complexes are, in samples; none if nothing stands out as they do.
+
+    The energy of all leads together from 5 to 15 Hz is averaged over 0.12 s, and its highest peaks are complexes if
+    they far exceed its median. This tells a heart from noise; it is too coarse for measuring intervals. It finds some
+    in 2,171 of 2,173 records of PTB-XL's fold 8 (on which it was chosen; in 592 of 600 from lead II alone), in all 120
+    of LUDB, in 790 of 792 pieces of MIT-BIH DS1, and in none of 60 of white noise in 12 leads (2 of 100 in one lead).
+
+    Args:
+        signal: `(leads, samples)`, millivolt; not finite where nothing was recorded.
+        sampling_rate: Hz.
+
+    Source: band as Pan and Tompkins, IEEE Trans. Biomed. Eng. 32 (1985) 230-236.
+    """
+    from scipy.ndimage import uniform_filter1d
+    from scipy.signal import butter, find_peaks, sosfiltfilt
+
+    sections = butter(2, _QRS_BAND, "bandpass", fs=sampling_rate, output="sos")
+    filtered = sosfiltfilt(sections, fill_gaps(signal).astype(np.float64), axis=1, padlen=0)
+    spread = filtered.std(axis=1, keepdims=True)
+    filtered = np.divide(filtered, spread, out=np.zeros_like(filtered), where=spread > 0)  # no lead outvotes the others
+    energy = uniform_filter1d((filtered**2).mean(axis=0), round(_QRS_WINDOW * sampling_rate))
+    # The usual peak, whatever a single artefact reaches: the median of the highest in each segment.
+    segments = np.array_split(energy, max(1, round(len(energy) / sampling_rate / _QRS_SEGMENT)))
+    usual = np.median([segment.max() for segment in segments])
+    if usual == 0 or usual < (_QRS_CONTRAST + 1 / len(signal)) * np.median(energy):
+        return np.empty(0, dtype=int)
+    return find_peaks(energy, height=0.3 * usual, distance=round(_QRS_DISTANCE * sampling_rate))[0]

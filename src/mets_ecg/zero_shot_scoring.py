@@ -8,7 +8,7 @@ sentence is moves its cosine more than what the recording shows (on PTB-XL a raw
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -19,34 +19,59 @@ def label_phrases(candidate_labels, hypothesis_template: str) -> dict[str, list[
     """Return each label's phrases.
 
     Args:
-        candidate_labels: a list of labels, one string with labels between commas, or a mapping of each label to its
-            phrases. The template is put round plain labels; phrases are used as they stand.
+        candidate_labels: as `list_labels` takes them. The template is put round plain labels; phrases are used as they
+            stand.
         hypothesis_template: with exactly one `{}`.
 
     Raises:
+        TypeError: labels are not texts.
         ValueError: there is no label, a label is empty or named twice, a label has no phrase, or the template is wrong.
     """
-    if isinstance(candidate_labels, str):
-        candidate_labels = [label.strip() for label in candidate_labels.split(",") if label.strip()]
-    if not candidate_labels:
+    labels = None if candidate_labels is None else list_labels(candidate_labels)
+    if not labels:
         raise ValueError("no candidate labels: pass candidate_labels=['sinus rhythm', 'atrial fibrillation', ...]")
-    if isinstance(candidate_labels, Mapping):
-        phrases = {label: [own] if isinstance(own, str) else list(own or ()) for label, own in candidate_labels.items()}
+    if isinstance(labels, dict):
+        phrases = labels
     else:
         check_template(hypothesis_template)
-        labels = list(candidate_labels)
         repeated = sorted({label for label in labels if labels.count(label) > 1})
         if repeated:
             raise ValueError(f"candidate labels are named twice: {', '.join(repeated)}")
-        phrases = {label: [_fill(hypothesis_template, label)] for label in labels}
+        phrases = {label: [hypothesis_template.replace("{}", label) if label.strip() else ""] for label in labels}
     for label, own in phrases.items():
-        if not own or not all(isinstance(phrase, str) and phrase.strip() for phrase in own):
+        if not own or not all(phrase.strip() for phrase in own):
             raise ValueError(f"candidate label {label!r} has no phrase, or an empty one: {own}")
     return phrases
 
 
-def _fill(template: str, label) -> str:
-    return template.replace("{}", label) if isinstance(label, str) and label.strip() else ""
+def list_labels(candidate_labels) -> list[str] | dict[str, list[str]]:
+    """Return labels as a list, or as a dict of lists of phrases; whatever can be read only once is read here.
+
+    Args:
+        candidate_labels: any iterable of labels, one string with labels between commas, or a mapping of each label to
+            its phrase or phrases.
+
+    Raises:
+        TypeError: they are not texts.
+    """
+    if isinstance(candidate_labels, str):
+        return [label.strip() for label in candidate_labels.split(",") if label.strip()]
+    if isinstance(candidate_labels, Mapping):
+        return {
+            label: [phrases] if isinstance(phrases, str) else _texts(phrases, f"phrases of {label!r}")
+            for label, phrases in candidate_labels.items()
+        }
+    return _texts(candidate_labels, "candidate_labels")
+
+
+def _texts(values, what: str) -> list[str]:
+    if isinstance(values, (bytes, bytearray)) or not isinstance(values, Iterable):
+        raise TypeError(f"{what} must be a list of texts, got {values!r}")
+    values = list(values)
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{what} must be texts, got {value!r} among them")
+    return [str(value) for value in values]
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from datasets import Array2D, Dataset, Features, List, Value
 
-from .. import feature_extraction_ecg, leads, signals
+from .. import feature_extraction_ecg, leads, recordings, signals
 from ..arguments import argument, read_yaml
 from ..feature_extraction_ecg import ECGFeatureExtractor
 from . import rows, shards
@@ -106,7 +106,7 @@ def _check_one_length(feature_extractor: ECGFeatureExtractor) -> None:
 
 
 def _code() -> str:
-    return code_digest(sys.modules[__name__], feature_extraction_ecg, leads, signals)
+    return code_digest(sys.modules[__name__], feature_extraction_ecg, leads, recordings, signals)
 
 
 def _prepare_columns(*columns, fields: str, digest: str) -> dict:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..arguments import save_arguments
 from ..evaluation.statistics import plain_values
-from ..hub.packaging import save_with_code
 
 
 def prepare_output(folder: str | Path, *, overwrite: bool) -> Path:
@@ -41,7 +40,8 @@ def save_checkpoint(folder: Path, model, processor, *, metrics: dict, arguments)
     """
     partial, replaced = _beside(folder)
     shutil.rmtree(partial, ignore_errors=True)
-    save_with_code(model, processor, partial)
+    model.save_pretrained(partial)
+    processor.save_pretrained(partial)
     write_metrics(partial, metrics)
     here = {name: getattr(arguments, name) for name in ("output", "source", "data", "text_model")}
     paths = {name: Path(value).name for name, value in here.items() if value is not None and Path(value).is_absolute()}
