@@ -120,8 +120,7 @@ def read_wfdb_digital(path: str | os.PathLike[str], max_samples: int = MAX_SAMPL
             f"{record.header.label}: its header does not state the sampling rate; write it, in Hz, after the number of "
             f"signals in the first line of {record.header.path}.hea"
         )
-    for part in record.parts:
-        _check_leads(part, record)
+    _check_leads(record)
     signal = np.full(record.shape, INVALID_SAMPLE, dtype=np.int16)
     for part in record.parts:
         for row, lead, samples, columns in _read_part(part, record.samples_per_frame):
@@ -183,8 +182,8 @@ def _open_segments(header: Header, max_samples: int) -> _Record:
                     )
                 segments.append((replace(segment, num_frames=length), start))
         start += length
-    if layout is None and not segments:
-        raise ValueError(f"{header.label}: it has gaps and no segments, there is nothing to read")
+    if not segments:
+        raise ValueError(f"{header.label}: it has no segments with samples, there is nothing to read")
     described = layout or segments[0][0]
     if described.num_signals != header.num_signals:
         raise ValueError(
@@ -331,34 +330,46 @@ def _missing(header: Header, file_name: str) -> FileNotFoundError:
     )
 
 
-def _check_leads(part: _Part, record: _Record) -> None:
-    """Check that a segment's leads can be a row of a corpus."""
-    header = part.header
-    names = [signal.name for signal in header.signals]
-    for i, (row, signal) in enumerate(zip(part.rows, header.signals, strict=True)):
-        if not signal.name:
-            raise ValueError(f"{header.label}: signal {i} has no name; write the names of the leads into its header")
-        if signal.name in names[:i]:
-            raise ValueError(f"{header.label}: two leads are named {signal.name!r}; correct the names in its header")
-        if signal.gain is None:
-            raise ValueError(
-                f"{header.label}: its header states no gain for lead {signal.name!r}; write the units per mV, such as "
-                f"1000/mV, after the format in that lead's line of {header.path}.hea"
-            )
-        if signal.known_unit not in PER_MILLIVOLT:
-            raise ValueError(
-                f"{header.label}: lead {signal.name!r} is in {signal.unit!r}, which is not a known unit of voltage "
-                f"({', '.join(PER_MILLIVOLT)}); leave the record out, or take that signal out of its header"
-            )
-        if signal.gain < 0:
-            raise ValueError(f"{header.label}: lead {signal.name!r} has the gain {signal.gain:g}, which is below 0")
-        first = record.signals[row]
-        if not math.isclose(signal.gain_per_millivolt, first.gain_per_millivolt) or signal.baseline != first.baseline:
-            raise ValueError(
-                f"{header.label}: lead {signal.name!r} has a gain of {signal.gain:g} and a baseline of "
-                f"{signal.baseline}, and of {first.gain:g} and {first.baseline} in an earlier segment: integers of "
-                "different scales are not joined; read the segments one by one, or the record with read_wfdb"
-            )
+def _check_leads(record: _Record) -> None:
+    """Check that leads can be rows of a corpus."""
+    # The record's own leads as well: a layout may list one that no segment has.
+    for header, signals, rows in [
+        *((part.header, part.header.signals, part.rows) for part in record.parts),
+        (record.header, record.signals, range(len(record.signals))),
+    ]:
+        names = [signal.name for signal in signals]
+        for i, (row, signal) in enumerate(zip(rows, signals, strict=True)):
+            if signal.name in names[:i]:
+                raise ValueError(
+                    f"{header.label}: two leads are named {signal.name!r}; correct the names in its header"
+                )
+            if not signal.name:
+                raise ValueError(
+                    f"{header.label}: signal {i} has no name; write the names of the leads into its header"
+                )
+            _check_lead(header, signal, record.signals[row])
+
+
+def _check_lead(header: Header, signal: Signal, first: Signal) -> None:
+    lead = f"lead {signal.name!r}"
+    if signal.gain is None:
+        raise ValueError(
+            f"{header.label}: its header states no gain for {lead}; write the units per mV, such as 1000/mV, after the "
+            f"format in that lead's line of {header.path}.hea"
+        )
+    if signal.known_unit not in PER_MILLIVOLT:
+        raise ValueError(
+            f"{header.label}: {lead} is in {signal.unit!r}, which is not a known unit of voltage "
+            f"({', '.join(PER_MILLIVOLT)}); leave the record out, or take that signal out of its header"
+        )
+    if signal.gain < 0:
+        raise ValueError(f"{header.label}: {lead} has the gain {signal.gain:g}, which is below 0")
+    if not math.isclose(signal.gain_per_millivolt, first.gain_per_millivolt) or signal.baseline != first.baseline:
+        raise ValueError(
+            f"{header.label}: {lead} has a gain of {signal.gain:g} and a baseline of {signal.baseline}, and of "
+            f"{first.gain:g} and {first.baseline} in an earlier segment: integers of different scales are not joined; "
+            "read the segments one by one, or the record with read_wfdb"
+        )
 
 
 # Samples.
