@@ -30,12 +30,11 @@ def checks(channel: np.ndarray) -> str:
 def write_310(folder: Path) -> None:
     """A packed format, with two leads, a skew and several samples a frame; `wfdb` cannot write it."""
     words = np.random.default_rng(310).integers(0, 2**16, (NUM_SAMPLES, 2), dtype=np.uint16)
-    words &= 0xFBFF  # no sample is negative, so that none marks a gap
-    words &= 0xFFFF
     (folder / "r310.dat").write_bytes(words.astype("<u2").tobytes())
     lines = ["r310.dat 310x2 200/mV 10 0", "r310.dat 310:1 200/mV 10 0"]
     (folder / "r310.hea").write_text("\n".join([f"r310 2 250 {NUM_SAMPLES}", *lines]) + "\n")
     decoded = wfdb.rdrecord(str(folder / "r310"), physical=False, smooth_frames=False, ignore_skew=True).e_d_signal
+    assert all((channel != -512).all() for channel in decoded)  # no gaps, so that sums of what is read are checksums
     lines = [
         f"{line[:-2]} {checks(channel.astype(int))} {name}"
         for line, channel, name in zip(lines, decoded, ("I", "II"), strict=True)
@@ -193,13 +192,13 @@ def test_thousands_of_damaged_records_are_read_right_or_refused_by_name(records,
 
 @pytest.mark.parametrize("form", ["16", "212", "80", "24", "310", "516", "524"])
 def test_each_changed_sample_is_found(records, tmp_path, form):
-    """One bit of one sample changes the sum."""
+    """One bit of one sample changes the sum, but for the highest of three bytes: checksums have 16 bits."""
     name = f"r{form}"
     shutil.copytree(records[name], tmp_path / "damaged")
     file = tmp_path / "damaged" / f"{name}.dat"
     content = file.read_bytes()
     start = 86 if content.startswith(b"fLaC") else 0  # behind the FLAC stream's description
-    for i in range(start, len(content), 7):
+    for i in [i for i in range(start, len(content), 7) if form != "24" or i % 3 < 2]:
         data = bytearray(content)
         data[i] ^= 2
         file.write_bytes(bytes(data))

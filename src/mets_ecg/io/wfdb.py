@@ -20,7 +20,7 @@ import numpy as np
 
 from .header_fields import age_and_sex
 from .record import INVALID_SAMPLE, DigitalRecord, ECGRecord
-from .wfdb_formats import COMPRESSED, MARKERS, PACKED, bytes_of, read_channels, samples_in
+from .wfdb_formats import COMPRESSED, MARKERS, PACKED, bytes_of, check_flac_length, read_channels, samples_in
 from .wfdb_header import PER_MILLIVOLT, Header, Signal, broken_header, read_header
 
 # Samples times leads of the largest record that is read: 24 h of three leads at 250 Hz. A header of a hundred bytes can
@@ -304,6 +304,10 @@ def _check_files(header: Header) -> Header:
                     f"{header.label}: {file_name} is compressed and its header does not say how many samples it has; "
                     f"write their number into the first line of {header.path}.hea"
                 )
+            try:
+                check_flac_length(path, offset + num_frames * signals[0].samples_per_frame)
+            except ValueError as error:
+                raise _damaged(header, file_name, error) from error
             continue
         found, per_frame = os.path.getsize(path), sum(signal.samples_per_frame for signal in signals)
         if num_frames is None:
@@ -328,6 +332,10 @@ def _missing(header: Header, file_name: str) -> FileNotFoundError:
         f"{header.label}: its header names {file_name}, which is not in {header.folder or '.'}; put that file beside "
         "the header"
     )
+
+
+def _damaged(header: Header, file_name: str, error: ValueError) -> ValueError:
+    return ValueError(f"{header.label} cannot be read ({error}); download {file_name} again")
 
 
 def _check_leads(record: _Record) -> None:
@@ -385,8 +393,9 @@ def _read_part(part: _Part, samples_per_frame: int) -> Iterator[tuple[int, Signa
     channels = _read_samples(header)
     for row, signal, channel in zip(part.rows, header.signals, channels, strict=True):
         not_recorded = np.iinfo(channel.dtype).min
-        if signal.format in MARKERS:
-            channel[channel == MARKERS[signal.format]] = not_recorded
+        marker = MARKERS.get(signal.format, not_recorded)
+        if marker != not_recorded:
+            channel[channel == marker] = not_recorded
         if signal.skew:
             late = min(signal.skew * signal.samples_per_frame, len(channel))
             channel = np.concatenate([channel[late:], np.full(late, not_recorded, dtype=channel.dtype)])
@@ -409,7 +418,7 @@ def _read_samples(header: Header) -> list[np.ndarray]:
                 initial_values=[signal.initial_value or 0 for signal in signals],
             )
         except ValueError as error:
-            raise ValueError(f"{header.label} cannot be read ({error}); download {file_name} again") from error
+            raise _damaged(header, file_name, error) from error
         channels.update(zip(indices, decoded, strict=True))
     ordered = [channels[i] for i in range(len(header.signals))]
     _check_sums(header, ordered)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...io import parse_age
 from ...leads import STANDARD_LEADS
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, is_apple_double, read_table
+from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import encode_signal, statements_of
 
 SAMPLING_RATE = 500.0
@@ -87,10 +87,7 @@ class CPSC2018(CorpusBuilder):
         places = [self.source, *folders]
         table = next((place / _TABLE for place in places if (place / _TABLE).is_file()), self.source / _TABLE)
         where = {
-            path.name: path.relative_to(self.source).as_posix()
-            for place in places
-            for path in place.glob("*.mat")
-            if not is_apple_double(path.name)
+            path.name: path.relative_to(self.source).as_posix() for place in places for path in place.glob("*.mat")
         }
         default = folders[0].name if folders else "TrainingSet"
         recordings = []
