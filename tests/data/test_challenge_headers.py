@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mets_ecg.data.challenge_headers import list_wfdb, parse_age, read_comments, read_twelve_leads
+from mets_ecg.data.challenge_headers import list_wfdb, read_comments, read_twelve_leads
 from mets_ecg.io import DigitalRecord
 
 
@@ -53,6 +53,12 @@ def test_records_are_listed_by_name_through_folders_whether_whole_or_not(tmp_pat
     assert {one.split for one in listed} == {"full"}
 
 
+def test_files_that_macos_keeps_beside_others_are_not_recordings(tmp_path):
+    for name in ("A.hea", "A.mat", "._A.hea", "._A.mat", "._RECORDS"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    assert [one.record_id for one in list_wfdb(tmp_path, tmp_path, "full")] == ["A"]
+
+
 def test_a_signal_file_of_another_name_belongs_to_the_header_that_names_it(tmp_path):
     (tmp_path / "S1.hea").write_text("S1 1 500 5\nJS1.mat 16+24 1000/mV 16 0 0 0 0 I\n")
     (tmp_path / "JS1.mat").write_text("")
@@ -69,27 +75,3 @@ def test_leads_that_are_unknown_or_there_twice_are_refused(tmp_path, leads, mess
     (tmp_path / "A.hea").write_text("\n".join(["A 2 500 5", *lines]) + "\n")
     with pytest.raises(ValueError, match=f"record A: {message}"):
         read_twelve_leads(tmp_path / "A.hea")
-
-
-@pytest.mark.parametrize(
-    ("text", "age", "over_89"),
-    [
-        ("74", 74.0, False),
-        ("0", 0.0, False),
-        ("0.5", 0.5, False),
-        ("89", 89.0, False),
-        ("92", 92.0, True),
-        ("300", None, True),
-        ("90+", None, True),
-        ("60+", None, None),
-        ("NaN", None, None),
-        ("nan", None, None),
-        ("-1", None, None),
-        ("Unknown", None, None),
-        ("", None, None),
-        ("999", None, None),
-        ("inf", None, None),
-    ],
-)
-def test_an_age_is_kept_or_hidden_or_not_known(text, age, over_89):
-    assert parse_age(text) == {"age": age, "age_over_89": over_89}

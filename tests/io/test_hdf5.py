@@ -36,7 +36,7 @@ def test_a_part_or_all_is_read_as_float64(path):
 def test_a_file_that_is_cut_short_is_refused(path, keep):
     data = path.read_bytes()
     path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
-    with pytest.raises(ValueError, match="a.h5 is cut short or no HDF5 file .*: fetch it again"):
+    with pytest.raises(ValueError, match="a.h5 is cut short or no HDF5 file .*: download it again"):
         open_hdf5(path, "ecg")
 
 
@@ -69,7 +69,7 @@ def test_samples_that_are_damaged_are_refused(path):
     dataset = open_hdf5(path, "ecg")
     with dataset.file:
         assert read_hdf5(dataset, 0).shape == (12, 2000)
-        with pytest.raises(ValueError, match="a.h5 is damaged .*: fetch it again"):
+        with pytest.raises(ValueError, match="a.h5 is damaged .*: download it again"):
             read_hdf5(dataset, 1)
 
 

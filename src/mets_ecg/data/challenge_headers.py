@@ -8,12 +8,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..io import DigitalRecord, read_wfdb_digital
+from ..io import DigitalRecord, parse_age, parse_sex, read_wfdb_digital
 from ..leads import canonical_leads
-from .corpus_builder import Recording
-from .rows import age_columns
+from .corpus_builder import Recording, is_apple_double
 
-_SEX = {"male": "male", "m": "male", "female": "female", "f": "female"}
 _UNKNOWN = ("", "nan", "unknown")
 
 
@@ -30,7 +28,7 @@ def list_wfdb(source: Path, folder: Path, split: str) -> list[Recording]:
     """
     recordings = []
     for where, _, names in os.walk(folder):
-        here, names = Path(where), set(names)
+        here, names = Path(where), {name for name in names if not is_apple_double(name)}
         stems = {Path(name).stem for name in names if name.endswith((".hea", ".mat", ".dat"))}
         if "RECORDS" in names:
             lines = (here / "RECORDS").read_text(encoding="utf-8", errors="replace").split()
@@ -89,27 +87,8 @@ def read_comments(record: DigitalRecord) -> tuple[list[str] | None, dict]:
     if "dx" not in comments:
         raise ValueError(
             f"record {record.record_id}: its header has no comment line 'Dx: ...', as all headers of this set have; "
-            "fetch it again, or write the line, empty if the diagnoses are unknown"
+            "download it again, or write the line, empty if the diagnoses are unknown"
         )
     codes = [code.strip() for code in comments["dx"].split(",")]
     codes = list(dict.fromkeys(code for code in codes if code.lower() not in _UNKNOWN)) or None
-    fields = parse_age(comments.get("age", ""))
-    sex = _SEX.get(comments.get("sex", "").lower())
-    return codes, {**fields, "sex": sex}
-
-
-def parse_age(text: str) -> dict:
-    """Return `age` and `age_over_89` of an age as headers write it.
-
-    300 hides one over 89, "90+" is a lower bound; what is no age (NaN, Unknown, -1) is none.
-    """
-    text = text.strip()
-    try:
-        age = float(text.removesuffix("+"))
-    except ValueError:
-        return age_columns(None)
-    if age == 300 or (text.endswith("+") and 89 < age <= 120):
-        return age_columns(None, hidden=True)
-    if text.endswith("+") or not 0 <= age <= 120:
-        return age_columns(None)
-    return age_columns(age)
+    return codes, {**parse_age(comments.get("age", "")), "sex": parse_sex(comments.get("sex", ""))}

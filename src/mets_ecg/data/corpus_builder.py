@@ -211,6 +211,11 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
             ) from error
 
 
+def is_apple_double(name: str) -> bool:
+    """Return whether a file is what macOS keeps beside another, `._A0001.hea` beside `A0001.hea`: not a recording."""
+    return name.startswith("._")
+
+
 def first_names(folder: Path) -> str:
     """Return the first names in a folder, to say in an error what is there; empty where nothing is."""
     return ", ".join(sorted(entry.name for entry in folder.iterdir())[:8])

@@ -1,6 +1,16 @@
 """Readers: one file format a module, each from a path to a record. They know no other part of the package."""
 
+from .header_fields import age_and_sex, parse_age, parse_sex
 from .record import INVALID_SAMPLE, DigitalRecord, ECGRecord
 from .wfdb import read_wfdb, read_wfdb_digital
 
-__all__ = ["INVALID_SAMPLE", "DigitalRecord", "ECGRecord", "read_wfdb", "read_wfdb_digital"]
+__all__ = [
+    "INVALID_SAMPLE",
+    "DigitalRecord",
+    "ECGRecord",
+    "age_and_sex",
+    "parse_age",
+    "parse_sex",
+    "read_wfdb",
+    "read_wfdb_digital",
+]

@@ -23,7 +23,7 @@ def open_hdf5(path: Path, name: str):
     except (FileNotFoundError, PermissionError):
         raise
     except OSError as error:
-        raise ValueError(f"{path} is cut short or no HDF5 file ({error}): fetch it again") from error
+        raise ValueError(f"{path} is cut short or no HDF5 file ({error}): download it again") from error
     if not isinstance(file.get(name), h5py.Dataset):
         held = ", ".join(file) or "nothing"
         file.close()
@@ -40,12 +40,12 @@ def read_hdf5(dataset, index=()) -> np.ndarray:
     try:
         values = np.asarray(dataset[index], dtype=np.float64)
     except OSError as error:
-        raise ValueError(f"{dataset.file.filename} is damaged ({error}): fetch it again") from error
+        raise ValueError(f"{dataset.file.filename} is damaged ({error}): download it again") from error
     bad = int((~np.isfinite(values)).sum())
     if bad:
         where = f", recording {index}" if index != () else ""
         raise ValueError(
             f"{dataset.file.filename}{where}: {bad} of {values.size} values are not finite, as none is in the "
-            "published file: fetch it again, or leave it out"
+            "published file: download it again, or leave it out"
         )
     return values

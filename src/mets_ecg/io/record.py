@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,17 +18,26 @@ class ECGRecord:
 
     Attributes:
         signal: `(leads, samples)` float32 in `units`; NaN where no sample was recorded.
-        sampling_rate: samples a second, Hz.
+        sampling_rate: samples a second, Hz; None where the file does not state it.
         lead_names: one name a row, as in the file.
-        units: `"mV"`, `"uV"` or `"V"`, one for all rows or one a row.
+        units: `"mV"`, `"uV"`, `"V"`, or another unit as the file spells it, one for all rows or one a row. None where
+            the file does not state how samples become volts: `signal` is then in units of the converter, from its zero.
         record_id: the record's name in its source, if it has one.
+        age: of the patient, in years; None where it is hidden or not known.
+        age_over_89: True also where the file says only that; None where the age is not known.
+        sex: None where it is not known.
+        start_time: of the recording, in ISO 8601; only a time, `"10:36:00"`, or only a date where the file has no more.
     """
 
     signal: np.ndarray
-    sampling_rate: float
+    sampling_rate: float | None
     lead_names: tuple[str, ...]
-    units: str | tuple[str, ...] = "mV"
+    units: str | tuple[str | None, ...] = "mV"
     record_id: str | None = None
+    age: float | None = None
+    age_over_89: bool | None = None
+    sex: Literal["male", "female"] | None = None
+    start_time: str | None = None
 
 
 @dataclass(frozen=True)

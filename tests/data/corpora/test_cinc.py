@@ -275,7 +275,7 @@ def test_a_truncated_file_is_refused_by_name(source):
     path = source / "training" / "cpsc_2018" / "g1" / "A0001.mat"
     path.write_bytes(path.read_bytes()[:-100])
     builder = CinC(source)
-    with pytest.raises(ValueError, match="A0001.*truncated.*fetch it again"):
+    with pytest.raises(ValueError, match="A0001.*truncated.*download it again"):
         next(builder.read(builder.recordings()[0]))
 
 

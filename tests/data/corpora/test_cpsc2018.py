@@ -100,6 +100,14 @@ def test_recordings_are_listed_in_the_table_s_order_and_missing_ones_told(tmp_pa
     ]
 
 
+def test_files_that_macos_keeps_beside_others_are_not_recordings(tmp_path):
+    builder = write_source(tmp_path)
+    before = builder.recordings()
+    (tmp_path / "TrainingSet" / "._A0001.mat").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "._TrainingSet").write_bytes(b"\0\5\x16\7")
+    assert builder.recordings() == before
+
+
 @pytest.mark.parametrize("place", ["TrainingSet2", "."])
 def test_other_places_of_the_structs(tmp_path, place):
     builder = write_source(tmp_path, place=place)

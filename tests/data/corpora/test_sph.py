@@ -95,6 +95,13 @@ def test_keeps_a_recording_without_a_row_and_says_so(source, signals, caplog):
     assert "1 recordings" in caplog.text and "A00002" in caplog.text
 
 
+def test_files_that_macos_keeps_beside_others_are_not_recordings(source):
+    before = SPH(source).recordings()
+    path = next(source.rglob("*.h5"))
+    (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert SPH(source).recordings() == before
+
+
 def test_counts_a_row_without_a_recording_as_missing(source):
     (source / "records" / "A00002.h5").unlink()
     there, missing = SPH(source).find()

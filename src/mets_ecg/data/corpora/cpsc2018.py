@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...io import parse_age
 from ...leads import STANDARD_LEADS
-from ..challenge_headers import parse_age
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import encode_signal, statements_of
 

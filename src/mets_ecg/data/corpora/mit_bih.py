@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from datasets import List, Value
 
-from ...io import read_wfdb_digital
+from ...io import age_and_sex, read_wfdb_digital
 from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
-from ..rows import age_columns, signal_columns, statements_of
+from ..rows import signal_columns, statements_of
 
 WINDOW_SECONDS = 10
 
@@ -173,7 +173,7 @@ of 10 s (3,600 samples at 360 Hz).
             yield {
                 "record_id": f"{recording.record_id}_{at:06d}",
                 **recording.fields,
-                **_age_and_sex(record.comments),
+                **age_and_sex(record.comments[:1]),  # `75 F 1011 654 x1`; free text follows
                 **signal_columns(replace(record, signal=record.signal[:, start : start + length])),
                 **columns,
             }
@@ -267,10 +267,3 @@ def _rhythm_windows(annotation: Annotation, length: int) -> Iterator[tuple[int, 
         columns = {"statements": statements_of([code]), "labels_rhythm": [RHYTHMS[code]]}
         for start in range(begin, end - length + 1, length):
             yield start, start, columns
-
-
-def _age_and_sex(comments: Sequence[str]) -> dict:
-    """Read `75 F 1011 654 x1`, the first comment of a header; what is not there is null."""
-    words = [*(comments[0].split() if comments else ()), "", ""]
-    age = float(words[0]) if words[0].isdecimal() else None
-    return {**age_columns(age), "sex": {"M": "male", "F": "female"}.get(words[1])}

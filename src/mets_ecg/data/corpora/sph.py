@@ -28,7 +28,7 @@ from datetime import datetime
 
 from ...io.hdf5 import open_hdf5, read_hdf5
 from ...leads import MAX_LIMB_LEAD_ERROR, STANDARD_LEADS, limb_lead_error
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
+from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, is_apple_double, read_table
 from ..rows import age_columns, encode_signal, statements_of
 
 _logger = logging.getLogger(__name__)
@@ -114,7 +114,8 @@ class SPH(CorpusBuilder):
             }
             recordings.append(Recording(cells["ECG_ID"], (f"{folder}{cells['ECG_ID']}.h5",), self.splits[0], fields))
         listed = {recording.record_id for recording in recordings}
-        others = sorted(path.stem for path in (self.source / folder).glob("*.h5") if path.stem not in listed)
+        found = (path for path in (self.source / folder).glob("*.h5") if not is_apple_double(path.name))
+        others = sorted(path.stem for path in found if path.stem not in listed)
         if others:
             _logger.warning(
                 f"SPH: {len(others)} recordings in {self.source / folder} have no row in metadata.csv, and are kept "
