@@ -395,7 +395,10 @@ def _choose_channels(names: list, own: list | None, label: str) -> tuple[list[in
     if others:
         logger.warning_once(f"channels that are not leads of a 12-lead ECG are left out: {', '.join(others)}")
     if not kept:
-        raise ValueError(f"{label}: none of its channels is a lead: {', '.join(map(str, own or names))}")
+        raise ValueError(
+            f"{label}: none of its channels is a lead of a 12-lead ECG ({', '.join(map(str, own or names))}): if one "
+            "is, name it by lead_names="
+        )
     try:
         leads = canonical_leads(names[i] for i in kept)
     except ValueError as error:
