@@ -3,7 +3,8 @@ import json
 import pytest
 from transformers import AutoModel, AutoProcessor
 
-from mets_ecg.demo import HELD_OUT, QUESTIONS, DemoArguments, run_demo
+from mets_ecg.demo import HELD_OUT, QUESTIONS, run_demo
+from mets_ecg_cli.demo import DemoArguments
 
 
 @pytest.fixture(scope="module")

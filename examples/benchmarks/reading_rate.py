@@ -25,8 +25,9 @@ from mets_ecg import ECGFeatureExtractor, ECGResNetConfig, ECGResNetModel
 from mets_ecg.data.loading import load_prepared_rows
 from mets_ecg.data.prepare import prepare_folder
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.data.simulate import SimulateArguments, run_simulate
+from mets_ecg.data.simulator.simulate import run_simulate
 from mets_ecg.signals import decode_signal
+from mets_ecg_cli.simulate import SimulateArguments
 
 BATCH_SIZE = 128
 ROUNDS = 5

@@ -1,4 +1,4 @@
-"""Which layout of a recording in a row is small, and which reads fast: what `mets_ecg.data.shards` was chosen by.
+"""Which layout of a recording in a row is small, and which reads fast: what `data.building.shards` was chosen by.
 
     python examples/benchmarks/row_layouts.py --data corpora/ptb-xl --config-name 500hz
 

@@ -14,15 +14,15 @@ import time
 
 import torch
 
-from mets_ecg.arguments import read_recipe
 from mets_ecg.data.loading import load_prepared_rows
-from mets_ecg.data.simulator import simulate_corpus
+from mets_ecg.data.simulator.corpus import simulate_corpus
 from mets_ecg.data.text_embeddings import encode_texts
 from mets_ecg.resources import resource
-from mets_ecg.training.arguments import PretrainArguments
 from mets_ecg.training.loop import make_accelerator, train
 from mets_ecg.training.objectives import ContrastiveObjective
 from mets_ecg.training.pretrain import build
+from mets_ecg_cli.parser import read_recipe
+from mets_ecg_cli.pretrain import PretrainArguments
 
 
 def bare_rate(encoder, batch: torch.Tensor, steps: int) -> float:

@@ -9,22 +9,23 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from datasets import Dataset
 from transformers import AutoModel, AutoProcessor, pipeline
 
-from .arguments import argument, read_recipe
+from mets_ecg_cli.demo import DemoArguments
+from mets_ecg_cli.parser import read_recipe
+from mets_ecg_cli.pretrain import PretrainArguments
+
 from .data.loading import load_corpus, load_prepared_rows, parse_folds, select_folds
-from .data.simulator import FINDINGS, simulate_corpus
+from .data.simulator.corpus import FINDINGS, simulate_corpus
 from .evaluation.tasks import Task, get_task, simulated_task
 from .evaluation.zero_shot import embed_pooled, encode_ecgs, measure, read_truth, score_prompts
 from .io import read_wfdb
 from .plotting import plot_ecg, require_matplotlib
 from .resources import resource
-from .training.arguments import PretrainArguments
 from .training.checkpoints import write_metrics
 from .training.pretrain import run_pretrain
 
@@ -41,18 +42,6 @@ QUESTIONS = (
     "inferior myocardial infarction",
     "normal ecg",
 )
-
-
-@dataclass
-class DemoArguments:
-    """Simulate recordings, pre-train METS on them, and ask a real recording a question."""
-
-    output: str = argument("demo-output", help="folder of checkpoint/, metrics.json and ecg.png")
-    source: str | None = argument(None, help="PTB-XL as PhysioNet publishes it, in place of simulated recordings")
-    num_records: int = argument(3000, help="recordings to simulate")
-    epochs: int | None = argument(None, help="passes over the training records, in place of the recipe's")
-    seed: int = argument(0, help="of simulation and training")
-    overwrite: bool = argument(False, help="replace what an earlier demo left in the output folder")
 
 
 def run_demo(arguments: DemoArguments) -> dict:

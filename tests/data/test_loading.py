@@ -17,7 +17,8 @@ from mets_ecg.data.loading import (
 from mets_ecg.data.prepare import prepare_folder
 from mets_ecg.data.prepared_rows import MemoryMappedRows, StreamedRows
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.data.simulate import SimulateArguments, run_simulate
+from mets_ecg.data.simulator.simulate import run_simulate
+from mets_ecg_cli.simulate import SimulateArguments
 
 EXTRACTOR = ECGFeatureExtractor(sampling_rate=100, bandpass=None, max_duration=11.0)
 

@@ -8,15 +8,16 @@ import yaml
 from datasets import Dataset
 
 from mets_ecg import ECGFeatureExtractor
-from mets_ecg.arguments import parse_arguments
 from mets_ecg.data import prepare as prepare_module
+from mets_ecg.data.building.shards import Shard, shard_names, summarize_splits, write_parquet, write_shards
 from mets_ecg.data.loading import load_prepared_rows
-from mets_ecg.data.prepare import PrepareArguments, prepare, prepare_folder, run_prepare
+from mets_ecg.data.prepare import prepare, prepare_folder, run_prepare
 from mets_ecg.data.prepared_rows import MemoryMappedRows
 from mets_ecg.data.rows import corpus_features, encode_signal
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.data.shards import Shard, shard_names, summarize_splits, write_parquet, write_shards
 from mets_ecg.hub.push import read_corpus_folder
+from mets_ecg_cli.parser import parse_arguments
+from mets_ecg_cli.prepare import PrepareArguments
 
 RAGGED = [(100, 10.0, 12), (500, 4.0, 12), (257, 12.0, 12), (1000, 10.0, 3), (128, 30.0, 2), (100, 10.0, 12)]
 LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]

@@ -13,12 +13,12 @@ from datasets import Dataset
 
 from mets_ecg import ECGFeatureExtractor
 from mets_ecg.data import prepared_rows
+from mets_ecg.data.building.shards import shard_names, to_table
 from mets_ecg.data.loading import select_folds
 from mets_ecg.data.prepare import prepared_features
 from mets_ecg.data.prepared_rows import MemoryMappedRows, open_stream
 from mets_ecg.data.rows import corpus_features
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.data.shards import shard_names, to_table
 
 LEADS, SAMPLES = 3, 50
 FEATURES = prepared_features(

@@ -5,11 +5,12 @@ import datasets
 import numpy as np
 import pytest
 
+from mets_ecg.data.building.shards import shard_names, write_parquet
 from mets_ecg.data.rows import corpus_features
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.data.shards import shard_names, write_parquet
-from mets_ecg.data.simulate import SimulateArguments, run_simulate
+from mets_ecg.data.simulator.simulate import run_simulate
 from mets_ecg.signals import decode_signal
+from mets_ecg_cli.simulate import SimulateArguments
 
 
 @pytest.fixture(autouse=True)

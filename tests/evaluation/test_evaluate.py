@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from mets_ecg.evaluation.evaluate import EvaluateArguments, run_evaluate
+from mets_ecg.evaluation.evaluate import run_evaluate
+from mets_ecg_cli.evaluate import EvaluateArguments
 
 
 def test_a_checkpoint_is_measured_on_real_recordings(tiny_checkpoint, ptb_xl_source, tmp_path, capsys):

@@ -10,7 +10,8 @@ from datasets import ClassLabel, Dataset, DatasetInfo, Features, List, SplitDict
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from mets_ecg.hub.push import PushArguments, _num_rows, push_corpus, read_corpus_folder, run_push
+from mets_ecg.hub.push import _num_rows, push_corpus, read_corpus_folder, run_push
+from mets_ecg_cli.push import PushArguments
 
 FEATURES = Features(
     {
@@ -26,8 +27,9 @@ SAMPLES = {"100hz": 100, "500hz": 500}
 NAME = "user/ptb-xl"
 
 PUSH = """
-from mets_ecg.arguments import parse_arguments
-from mets_ecg.hub.push import PushArguments, run_push
+from mets_ecg_cli.parser import parse_arguments
+from mets_ecg.hub.push import run_push
+from mets_ecg_cli.push import PushArguments
 run_push(parse_arguments(PushArguments, arguments))
 """
 LOAD = """

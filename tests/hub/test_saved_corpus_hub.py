@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mets_ecg import ECGFeatureExtractor
-from mets_ecg.data.build import build_corpus
+from mets_ecg.data.building.build import build_corpus
+from mets_ecg.data.building.card import write_card
 from mets_ecg.data.corpora import CORPORA
-from mets_ecg.data.dataset_card import write_card
 from mets_ecg.data.prepare import prepare_folder
 from mets_ecg.data.saved_corpus import SavedCorpus
 

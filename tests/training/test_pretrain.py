@@ -9,7 +9,7 @@ import torch
 import yaml
 from transformers import AutoModel, AutoProcessor
 
-from mets_ecg.data.reports import clean_report
+from mets_ecg.data.reports.cleaning import clean_report
 from mets_ecg.training import pretrain
 from mets_ecg.training.pretrain import build, run_pretrain
 
@@ -135,8 +135,8 @@ def test_the_example_runs_under_accelerate_launch(pretrain_arguments, ptb_xl_sou
 
 @pytest.mark.parametrize("recipe", sorted((EXAMPLES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_recipes_describe_a_model_and_a_processor(recipe, pretrain_arguments, tmp_path):
-    from mets_ecg.arguments import parse_arguments
-    from mets_ecg.training.arguments import PretrainArguments
+    from mets_ecg_cli.parser import parse_arguments
+    from mets_ecg_cli.pretrain import PretrainArguments
 
     arguments = parse_arguments(
         PretrainArguments,

@@ -8,12 +8,15 @@ import datasets
 import pytest
 import yaml
 
-from mets_ecg.arguments import parse_arguments
 from mets_ecg.data import prepared_rows
-from mets_ecg.data.prepare import PrepareArguments, run_prepare
-from mets_ecg.data.simulate import SimulateArguments, run_simulate
-from mets_ecg.evaluation.evaluate import EvaluateArguments, run_evaluate
+from mets_ecg.data.prepare import run_prepare
+from mets_ecg.data.simulator.simulate import run_simulate
+from mets_ecg.evaluation.evaluate import run_evaluate
 from mets_ecg.training.pretrain import run_pretrain
+from mets_ecg_cli.evaluate import EvaluateArguments
+from mets_ecg_cli.parser import parse_arguments
+from mets_ecg_cli.prepare import PrepareArguments
+from mets_ecg_cli.simulate import SimulateArguments
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from datasets import Dataset
 from huggingface_hub.utils import WeakFileLock
 
 from ..feature_extraction_ecg import ECGFeatureExtractor
-from .build import build_corpus, corpus_key
+from .building.build import build_corpus, corpus_key
+from .building.corpus_builder import CorpusBuilder
+from .building.shards import read_summary
 from .corpora import CORPORA
-from .corpus_builder import CorpusBuilder
 from .prepare import prepare
 from .prepared_rows import MemoryMappedRows, PreparedRows, open_stream
 from .saved_corpus import SavedCorpus
-from .shards import read_summary
 
 _logger = logging.getLogger(__name__)
 

@@ -12,24 +12,25 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 from datasets import Array2D, Dataset, Features, List, Value
 
+from mets_ecg_cli.parser import read_yaml
+from mets_ecg_cli.prepare import PrepareArguments
+
 from .. import feature_extraction_ecg, leads, recordings, signals
-from ..arguments import argument, read_yaml
 from ..feature_extraction_ecg import ECGFeatureExtractor
-from . import rows, shards
-from .dataset_card import write_prepared_card
+from . import rows
+from .building import shards
+from .building.card import write_prepared_card
+from .building.shards import Shard, count_named, parse_part, shard_names, summarize_splits, write_parquet, write_shards
 from .rows import code_digest, table_rows
 from .saved_corpus import SavedCorpus
-from .shards import Shard, count_named, parse_part, shard_names, summarize_splits, write_parquet, write_shards
 
 _logger = logging.getLogger(__name__)
 
@@ -143,21 +144,6 @@ def _columns(prepared) -> dict[str, np.ndarray]:
         "num_valid": prepared["ecg_attention_mask"].sum(axis=1).astype(np.int32),
         "lead_mask": prepared["lead_mask"].astype(np.int8),
     }
-
-
-@dataclass
-class PrepareArguments:
-    """Apply a model's processing to a corpus once, and write what the model reads as Parquet shards."""
-
-    POSITIONAL: ClassVar[str] = "data"
-
-    data: str = argument(help="a corpus: a folder that `mets-ecg build` wrote, or its id on the Hub")
-    output: str = argument(help="folder of the prepared rows; `--data` of other commands reads it")
-    config_name: str | None = argument(None, help="which version of the corpus; default by the model's sampling rate")
-    model: str | None = argument(None, help="checkpoint whose feature extractor is applied: a folder or a Hub id")
-    recipe: str | None = argument(None, help="pre-training recipe whose feature extractor is applied")
-    shard: str | None = argument(None, help="2/8: the second of eight parts, on any machine, as in `mets-ecg build`")
-    num_proc: int | None = argument(None, help="processes; default all processors")
 
 
 def run_prepare(arguments: PrepareArguments) -> dict | None:

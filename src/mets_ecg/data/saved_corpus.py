@@ -15,7 +15,7 @@ from datasets import Dataset, IterableDataset, concatenate_datasets, load_datase
 from huggingface_hub import HfApi, HfFileSystem
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from .shards import BUILD_SUMMARY, read_summary, split_files
+from .building.shards import BUILD_SUMMARY, read_summary, split_files
 
 
 class SavedCorpus:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..modeling_ecg_text import ECGTextModel
-from .reports import clean_report, is_trainable
+from mets_ecg_cli.pretrain import TextColumn
 
-TextColumn = Literal["report", "report_en", "findings"]
+from ..modeling_ecg_text import ECGTextModel
+from .reports.cleaning import clean_report, is_trainable
 
 
 def read_texts(rows, column: TextColumn) -> list[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ..data.simulator_reports import FINDINGS, PHRASES
+from ..data.simulator.report_phrases import FINDINGS, PHRASES
 from ..processing_ecg import METS_TEMPLATE, check_template
 
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,24 +22,13 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
-from ..arguments import argument
-from ..data.shards import BUILD_SUMMARY, REBUILD, split_files
+from mets_ecg_cli.push import PushArguments
+
+from ..data.building.shards import BUILD_SUMMARY, REBUILD, split_files
 
 # What is sent in one go: after a break, finished groups are known to the Hub and are not sent again.
 _FILES_PER_UPLOAD = 8
 _LOGIN = "run `hf auth login`, or set HF_TOKEN to a token that may write (https://huggingface.co/settings/tokens)"
-
-
-@dataclass
-class PushArguments:
-    """Push a corpus that `mets-ecg build` made to the Hub, as a data-set repository, in one commit."""
-
-    POSITIONAL: ClassVar[str] = "folder"
-
-    folder: str = argument(help="folder of the corpus, with its README.md")
-    repo_id: str = argument(help="repository, as user/name; made if it is not there")
-    private: bool = argument(False, help="make the repository private")
-    revision: str | None = argument(None, help="branch, made if it is not there; main by default")
 
 
 @dataclass(frozen=True)

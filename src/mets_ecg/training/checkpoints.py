@@ -7,7 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-from ..arguments import save_arguments
+from mets_ecg_cli.parser import save_arguments
+
 from ..evaluation.statistics import plain_values
 
 

@@ -12,8 +12,9 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
+from mets_ecg_cli.pretrain import PretrainArguments
+
 from ..data.prepared_rows import PreparedRows
-from .arguments import PretrainArguments
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 

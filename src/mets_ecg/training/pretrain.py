@@ -10,6 +10,8 @@ import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from mets_ecg_cli.pretrain import PretrainArguments
+
 from ..configuration_ecg_text import build_ecg_config
 from ..data.loading import check_patients_apart, load_prepared_rows, parse_folds, select_folds
 from ..data.prepared_rows import PreparedRows
@@ -22,7 +24,6 @@ from ..feature_extraction_ecg import ECGFeatureExtractor
 from ..modeling_ecg_text import ECGTextModel
 from ..processing_ecg import ECGProcessor
 from ..text_models import load_text_tokenizer
-from .arguments import PretrainArguments
 from .checkpoints import prepare_output, save_checkpoint, write_metrics
 from .loop import make_accelerator, train
 from .objectives import ContrastiveObjective

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from ..corpus_builder import CorpusBuilder
+from ..building.corpus_builder import CorpusBuilder
 from .cinc import CinC
 from .code_test import CodeTest
 from .cpsc2018 import CPSC2018

@@ -29,8 +29,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..challenge_headers import list_wfdb, read_comments, read_twelve_leads
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, first_names
+from ..building.challenge_headers import list_wfdb, read_comments, read_twelve_leads
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, first_names
 from ..rows import signal_columns, statements_of
 from ..snomed import SCORED_2021, scored_classes
 

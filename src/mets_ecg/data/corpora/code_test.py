@@ -40,7 +40,7 @@ import numpy as np
 
 from ...io.hdf5 import open_hdf5, read_hdf5
 from ...leads import MAX_LIMB_LEAD_ERROR, canonical_leads, limb_lead_error
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import age_columns, encode_signal
 
 CLASSES = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")

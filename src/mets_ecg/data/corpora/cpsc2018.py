@@ -21,7 +21,7 @@ import numpy as np
 
 from ...io import parse_age
 from ...leads import STANDARD_LEADS
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import encode_signal, statements_of
 
 SAMPLING_RATE = 500.0

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..challenge_headers import list_wfdb, read_comments, read_twelve_leads
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, first_names
+from ..building.challenge_headers import list_wfdb, read_comments, read_twelve_leads
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, first_names
 from ..rows import signal_columns, statements_of
 from ..snomed import CODES
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import age_columns, statements_of
 
 _TABLE = "ludb.csv"

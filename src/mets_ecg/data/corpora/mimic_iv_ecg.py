@@ -34,7 +34,7 @@ from pathlib import Path
 
 from datasets import Value
 
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording
 
 _logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ import numpy as np
 from datasets import List, Value
 
 from ...io import age_and_sex, read_wfdb_digital
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording
 from ..rows import signal_columns, statements_of
 
 WINDOW_SECONDS = 10

@@ -6,7 +6,7 @@ DOI 10.13026/kfzx-aw45, licence CC BY 4.0. 21,799 recordings of 10 s from 18,869
 which 9 and 10 are validated by humans.
 
 What to know: headers write `AVR AVL AVF`. Reports are German, English and Swedish, and 555 of them hold an `Edit:` that
-gives the labels away; `report` is the untouched original, to be cleaned by `mets_ecg.data.reports`. An age of 300
+gives the labels away; `report` is the untouched original, to be cleaned by `data.reports.cleaning`. An age of 300
 stands for over 89. A likelihood of 0 stands for "none given", and the statement counts (`mets_ecg.data.statements`). 72
 recordings break Einthoven's law, by up to 5.9 mV, with correct checksums: that is in the original, and it stays, as
 flat leads, large amplitudes and empty reports do.
@@ -18,7 +18,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import age_columns
 from ..statements import TASK_CLASSES, task_labels
 

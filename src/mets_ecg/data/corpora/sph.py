@@ -28,7 +28,7 @@ from datetime import datetime
 
 from ...io.hdf5 import open_hdf5, read_hdf5
 from ...leads import MAX_LIMB_LEAD_ERROR, STANDARD_LEADS, limb_lead_error
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, is_apple_double, read_table
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, is_apple_double, read_table
 from ..rows import age_columns, encode_signal, statements_of
 
 _logger = logging.getLogger(__name__)
