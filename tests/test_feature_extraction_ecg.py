@@ -374,6 +374,16 @@ def test_windows_without_a_usable_lead_are_left_out_with_a_warning(transformers_
         extractor(signal, 100, crop="center")
 
 
+@pytest.mark.parametrize("size", [300.0, 1e5])
+def test_an_impossible_amplitude_outside_the_part_that_is_read_does_not_ring_into_it(size):
+    extractor = ECGFeatureExtractor(sampling_rate=100, max_duration=7.0)
+    signal = heartbeat(500)
+    damaged = signal.copy()
+    damaged[:, 100:600] = size  # 0.2 to 1.2 s; what is read begins at 1.5 s
+    change = extractor(damaged, 500)["input_values"] - extractor(signal, 500)["input_values"]
+    assert np.abs(change).max() < 0.5
+
+
 def test_an_amplitude_outside_the_part_that_is_read_is_not_judged():
     extractor = ECGFeatureExtractor(sampling_rate=100, bandpass=None, max_duration=4.0)
     signal = noise(12, 1000)

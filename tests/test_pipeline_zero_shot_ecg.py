@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import shutil
@@ -371,6 +372,7 @@ def test_details_say_what_the_scores_stand_on(pipe, ptb_xl_source):
         "assumed": {"units": "mV"},
         "dropped_channels": ["vx"],
         "qrs_found": True,
+        "limb_lead_error": pytest.approx(0.003, abs=0.003),
     }
     assert 8 <= window.pop("num_qrs") <= 16
     assert window == {
@@ -467,6 +469,82 @@ def test_threads_get_the_answers_to_their_own_labels(pipe):
         futures = [pool.submit(pipe, noise(), candidate_labels=questions[i % 4], sampling_rate=100) for i in range(200)]
         for i, future in enumerate(futures):
             assert_same(future.result(), expected[i % 4])
+
+
+@pytest.mark.parametrize("change", ["data", "numpy", "max_length"])
+def test_changes_that_pytorch_does_not_count_are_noticed(tiny_checkpoint, own_processor, change):
+    model = AutoModel.from_pretrained(tiny_checkpoint)
+    pipe = pipeline("zero-shot-classification", model=model, processor=own_processor, device="cpu")
+    labels = ["normal ecg with a left bundle branch block", "normal ecg with an old inferior infarct"]
+    before = pipe(noise(), candidate_labels=labels, sampling_rate=100)
+    weight = pipe.model.text_projection[0].weight
+    if change == "data":
+        weight.data.mul_(-1)
+    elif change == "numpy":
+        weight.detach().numpy()[:] *= -1
+    else:
+        own_processor.max_length = 9
+    assert as_dict(pipe(noise(), candidate_labels=labels, sampling_rate=100)) != as_dict(before)
+
+
+@pytest.mark.parametrize(
+    "labels", [["normal ecg", "Normal ecg"], ["normal ecg", "normal  ecg "], {"a": ["x is."], "b": ["X is."]}]
+)
+def test_labels_that_are_one_text_to_the_model_are_refused(pipe, labels):
+    with pytest.raises(ValueError, match="are the same text to the model"):
+        pipe(noise(), candidate_labels=labels, sampling_rate=100)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"multi_label": "False"}, TypeError, "multi_label must be True or False, got 'False'"),
+        ({"return_details": "no"}, TypeError, "return_details must be True or False"),
+        ({"crop": "random"}, ValueError, "the same answer every time"),
+        ({"lead_name": LABELS}, TypeError, "no field 'lead_name' .did you mean 'lead_names'"),
+        ({"candidate_labels": pd.DataFrame({"label": LABELS})}, TypeError, "candidate_labels must be a list"),
+    ],
+)
+def test_wrong_arguments_are_refused(pipe, fields, error, message):
+    with pytest.raises(error, match=message):
+        pipe(noise(), **{"candidate_labels": LABELS, "sampling_rate": 100, **fields})
+
+
+# The model and the processor.
+
+
+def test_a_model_in_training_mode_answers_as_in_evaluation_and_stays_as_it_is(tiny_checkpoint, pipe, tiny_processor):
+    model = AutoModel.from_pretrained(tiny_checkpoint).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    ours = pipeline("zero-shot-classification", model=model, processor=tiny_processor, device="cpu")
+    expected = pipe([noise(), noise(seed=1)], candidate_labels=LABELS, sampling_rate=100)
+    model.train()
+    for got, wanted in zip(ours([noise(), noise(seed=1)], LABELS, sampling_rate=100), expected, strict=True):
+        assert_same(got, wanted)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_feature_extractor_is_the_processor_s_and_is_saved(tiny_model, own_processor, tmp_path):
+    pipe = pipeline("zero-shot-classification", model=tiny_model, processor=own_processor, device="cpu")
+    other = copy.deepcopy(own_processor.feature_extractor)
+    other.scaling = "z-score"
+    before = pipe(noise(), LABELS, sampling_rate=100)
+    pipe.feature_extractor = other
+    changed = pipe(noise(), LABELS, sampling_rate=100)
+    assert changed != before and own_processor.feature_extractor is other
+    pipe.save_pretrained(tmp_path)
+    again = pipeline("zero-shot-classification", model=str(tmp_path), device="cpu")
+    assert_same(again(noise(), LABELS, sampling_rate=100), changed)
+    parts = {"model": tiny_model, "processor": own_processor, "feature_extractor": copy.deepcopy(other)}
+    with pytest.raises(ValueError, match="set processor.feature_extractor"):
+        pipeline("zero-shot-ecg-classification", device="cpu", **parts)
+
+
+def test_a_feature_extractor_of_another_rate_than_the_model_s_is_refused(tiny_model, own_processor):
+    pipe = pipeline("zero-shot-classification", model=tiny_model, processor=own_processor, device="cpu")
+    own_processor.feature_extractor.sampling_rate = 250
+    with pytest.raises(ValueError, match="trained at 100 Hz and its feature extractor gives 250 Hz"):
+        pipe(noise(), LABELS, sampling_rate=100)
 
 
 # Devices and precision.

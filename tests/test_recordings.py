@@ -195,7 +195,87 @@ def test_lead_names_without_an_order_are_refused(names):
         read_recording(noise(2), 100, lead_names=names)
 
 
+def test_names_of_rows_that_are_not_known_are_not_ignored(signal):
+    mirrored = [f"{name}*" for name in LEADS[::-1]]
+    for names in (mirrored, pd.MultiIndex.from_product([["record"], LEADS[::-1]]), [n.encode() for n in LEADS[::-1]]):
+        with pytest.raises((ValueError, TypeError), match="unknown lead|lead_names must be texts"):
+            read_recording(pd.DataFrame(signal[::-1], index=names), 100)
+
+
+def test_a_unit_in_the_name_of_a_column_is_read(signal):
+    frame = pd.DataFrame(signal.T * 1000, columns=[f"{name} (uV)" for name in LEADS])
+    assert_reads(signal, frame, 100)
+    assert_reads(signal, frame.T.rename(lambda name: name.replace("(uV)", "[\N{MICRO SIGN}V]")), 100)
+    with pytest.raises(ValueError, match="I is in uV and the call mV"):
+        read_recording(frame, 100, units="mV")
+
+
+def test_a_table_in_a_dict_keeps_its_names(signal):
+    frame = pd.DataFrame(signal[::-1], index=LEADS[::-1])
+    assert_reads(signal[::-1], {"signal": frame, "sampling_rate": 100}, leads=LEADS[::-1])
+    assert_reads(signal[::-1], {"signal": frame.T, "sampling_rate": 100}, leads=LEADS[::-1])
+    with pytest.raises(ValueError, match="the dict has lead_names and its signal, a table, too"):
+        read_recording({"signal": frame, "sampling_rate": 100, "lead_names": LEADS})
+    with pytest.raises(TypeError, match="a list of Series: join them"):
+        read_recording({"signal": [frame.loc[name] for name in LEADS], "sampling_rate": 100})
+    with pytest.raises(ValueError, match="of leads by name make a table"):
+        read_recording({"I": signal[0], "II": signal[1]})
+
+
+def test_rows_of_a_frame_are_recordings(signal, tmp_path):
+    row = {"signal": signal.tolist(), "sampling_rate": 100.0, "lead_names": LEADS, "units": "mV", "record_id": "7"}
+    pd.DataFrame([row, row]).to_parquet(tmp_path / "rows.parquet")
+    frame = pd.read_parquet(tmp_path / "rows.parquet")
+    assert len(recordings_in(frame)) == 2
+    for recording in (*recordings_in(frame), frame.iloc[0]):
+        assert assert_reads(signal, recording).record_id == "7"
+    assert len(recordings_in(frame["signal"])) == 2
+    assert_reads(signal, frame["signal"][0], 100)
+    batch = Dataset.from_list([row, row])[:2]
+    with pytest.raises(TypeError, match="a batch of rows .7, 7.: pass the data set itself"):
+        read_recording(batch)
+
+
+def test_what_wfdb_rdsamp_returns_is_read(signal, path):
+    assert_reads(signal, wfdb.rdsamp(path))
+    assert ECGFeatureExtractor(sampling_rate=100)(wfdb.rdsamp(path))["input_values"].shape == (1, 12, 1000)
+
+
+def test_an_order_that_was_assumed_and_does_not_fit_the_limb_leads_is_warned_about(signal, transformers_log):
+    limbs = LEADS[:6]  # the warning is said once for each order
+    read_recording(signal[:6], 100, default_leads=limbs)
+    assert "do not fit each other" not in transformers_log.text
+    read_recording(signal[[0, 1, 2, 3, 5, 4]], 100, default_leads=limbs)  # aVF before aVL
+    assert "do not fit each other in the order that was assumed" in transformers_log.text
+
+
 # Samples that are missing.
+
+
+def test_a_list_of_masked_rows_keeps_its_masks(signal):
+    rows = [np.ma.masked_array(row, mask=np.arange(1000) < 500) for row in signal]
+    recording = read_recording({"signal": rows, "sampling_rate": 100})
+    assert np.isnan(recording.signal_mv[:, :500]).all() and np.isfinite(recording.signal_mv[:, 500:]).all()
+
+
+def test_a_null_is_missing_wherever_it_is(signal):
+    nested = signal.astype(float).tolist()
+    nested[0] = None
+    nested[1][0] = None
+    expected = signal.copy()
+    expected[0] = expected[1, 0] = np.nan
+    assert_reads(expected, nested, 100)
+    assert_reads(expected, {"signal": nested, "sampling_rate": 100})
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32, list])
+def test_the_marker_of_samples_that_were_not_recorded_is_no_voltage(signal, kind):
+    digital = np.round(signal * 1000)
+    digital[:, 200:400] = -32768
+    digital = digital.tolist() if kind is list else digital.astype(kind)
+    recording = read_recording(digital, 100, units="uV")
+    assert np.isnan(recording.signal_mv[:, 200:400]).all()
+    np.testing.assert_allclose(recording.signal_mv[:, :200], signal[:, :200], atol=1e-6)
 
 
 def test_a_masked_sample_does_not_enter_the_model(signal):
@@ -318,6 +398,12 @@ def test_leads_as_devices_write_them(written):
     assert read_recording(noise(), 100, lead_names=names).lead_names == STANDARD_LEADS
 
 
+def test_other_leads_as_devices_write_them_are_left_out_too(signal):
+    names = [*LEADS, "MDC_ECG_LEAD_V7", "Lead V8", "ECG V4R"]
+    recording = assert_reads(signal, np.concatenate([signal, noise(3)]), 100, lead_names=names)
+    assert recording.dropped_channels == tuple(names[12:])
+
+
 def test_an_inverted_lead_is_not_read_as_the_lead():
     with pytest.raises(ValueError, match="unknown lead '-aVR'"):
         read_recording(noise(1), 100, lead_names=["-aVR"])
@@ -338,7 +424,7 @@ def test_nested_lists_are_arrays():
     assert len(recordings_in([rows.tolist(), rows.tolist()])) == 2
     batch = ECGFeatureExtractor(sampling_rate=100, bandpass=None, min_duration=0.1)([rows.tolist()] * 2, 100)
     assert len(batch["input_values"]) == 2
-    with pytest.raises(ValueError, match="rows are not lists of numbers of one length"):
+    with pytest.raises(ValueError, match="its leads differ in length: 1, 2 samples"):
         read_recording([[1.0, 2.0], [1.0]], 100)
 
 
@@ -374,6 +460,7 @@ def test_paths_in_any_collection_are_read(collect, path):
         (pa.table({"a": [1]}), "got Table: pass"),
         (torch.utils.data.DataLoader([1, 2]), "got DataLoader: pass its data set"),
         ({"I", "II"}, "a set has no order"),
+        ({"signal": [[0.1, "0.2"]], "sampling_rate": 100}, "expected numbers.*texts"),
         (noise() > 0, "expected numbers.*bool"),
         (np.array([["a"]]), "expected numbers"),
         (noise() * 1j, "expected numbers.*complex"),

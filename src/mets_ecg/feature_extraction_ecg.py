@@ -359,7 +359,10 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 f"{label}: {recorded.shape[1]} samples at {rate:g} Hz are {recorded.shape[1] / rate:.3g} s, shorter "
                 f"than the {self.min_duration:g} s that the model needs"
             )
-        processed = self._filter_and_resample(fill_gaps(recorded), rate)
+        # What cannot be an ECG is refused where it is read; elsewhere it must not ring into that part.
+        deviation = np.abs(recorded - np.nanmedian(recorded, axis=1, keepdims=True))
+        cleaned = np.where(deviation > self.amplitude_range[1], np.nan, recorded)
+        processed = self._filter_and_resample(fill_gaps(cleaned), rate)
         size = self.num_samples or processed.shape[1]
         stride = max(1, round((self.window_stride or self.max_duration or 0) * self.sampling_rate))
         windows, unusable = [], None

@@ -66,7 +66,7 @@ def is_lead(name) -> bool:
 
 def is_other_channel(name: str) -> bool:
     """Return whether this names a channel that is known and is not one of the twelve leads, such as `vx` or `ABP`."""
-    return name.strip().upper() in _OTHER_CHANNELS
+    return _DECORATION.sub("", name.strip().upper()) in _OTHER_CHANNELS
 
 
 def canonical_leads(names: Iterable[str]) -> tuple[str, ...]:
@@ -122,13 +122,16 @@ def limb_lead_error(signal: np.ndarray, lead_names: Sequence[str]) -> float | No
     """Return how far the limb leads are from what Einthoven's and Goldberger's laws make of I and II.
 
     Args:
-        signal: `(leads, samples)`, finite.
+        signal: `(leads, samples)`; samples that are not finite in some lead do not count.
         lead_names: standard names of the rows.
 
     Returns:
         The largest root mean square of a lead's departure, as a part of that of all limb leads, means removed.
-        Flat leads, which come off singly, are left out; None if they leave nothing to compare.
+        Flat (disconnected) leads are left out; None if there is nothing to compare.
     """
+    signal = signal[:, np.isfinite(signal).all(axis=0)]
+    if not signal.shape[1]:
+        return None
     rows = {name: row - row.mean() for name, row in zip(lead_names, signal, strict=True) if np.ptp(row) > 0}
     if "I" not in rows or "II" not in rows:
         return None

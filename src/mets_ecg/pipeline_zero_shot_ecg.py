@@ -5,6 +5,8 @@ It serves the tasks `"zero-shot-ecg-classification"` and, for models of this pac
 
 from __future__ import annotations
 
+import inspect
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from dataclasses import dataclass
 import torch
 from transformers.pipelines.base import ChunkPipeline
 
+from .configuration_ecg_text import refuse_unknown
 from .feature_extraction_ecg import ECGWindow
+from .leads import limb_lead_error
 from .processing_ecg import check_template
 from .recordings import Recording, check_arguments, read_recording, recordings_in
 from .signals import detect_qrs
@@ -57,8 +61,20 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
             raise ValueError(
                 "the zero-shot ECG pipeline needs a processor: pass processor=AutoProcessor.from_pretrained(...)"
             )
+        if kwargs.pop("feature_extractor", None) not in (None, kwargs["processor"].feature_extractor):
+            raise ValueError("the feature extractor is part of the processor: set processor.feature_extractor")
         super().__init__(*args, **kwargs)
         self._label_embeds: _LabelEmbeds | None = None
+
+    @property
+    def feature_extractor(self):
+        """The processor's feature extractor: one object is used, shown and saved."""
+        return self.processor.feature_extractor
+
+    @feature_extractor.setter
+    def feature_extractor(self, value) -> None:
+        if value is not None:  # which the base class sets at first
+            self.processor.feature_extractor = value
 
     def __call__(self, inputs, candidate_labels=None, **kwargs):
         """Score one or many recordings.
@@ -83,7 +99,8 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
 
             With `return_details` in place of each list a dict with the list as `"scores"`, and `"record_id"`;
             `"sampling_rate"` (Hz) and `"duration"` (s), as recorded; `"assumed"`, what neither the recording nor the
-            call said; `"dropped_channels"`; `"qrs_found"`, False where no heart beat is to be seen, so that scores mean
+            call said; `"dropped_channels"`; `"limb_lead_error"`, above 0.3 where the limb leads cannot be what they are
+            called; `"qrs_found"`, False where no heart beat is to be seen, so that scores mean
             nothing; and `"windows"`, the parts that were read, each with `"start"` and `"stop"` (s), `"num_qrs"`, and
             the leads that are `"recorded"`, `"derived"` and `"masked"`, these with the reason (see `ECGWindow`).
 
@@ -99,6 +116,10 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
             raise ValueError(
                 "this model takes recordings of any length, which do not go into one batch: use batch_size=1"
             )
+        wanted, given = self.model.config.ecg_config.sampling_rate, self.feature_extractor.sampling_rate
+        if wanted != given:
+            raise ValueError(f"the model was trained at {wanted:g} Hz and its feature extractor gives {given:g} Hz")
+        self.model.eval()  # it may come from training
         many = recordings_in(inputs)
         if many is None:
             return super().__call__([("the recording", inputs)], **kwargs)[0]
@@ -119,15 +140,23 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
         units=None,
         crop=None,
         return_details=None,
+        **unknown,
     ):
-        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
+        known = set(inspect.signature(self._sanitize_parameters).parameters) - {"unknown"}
+        refuse_unknown("a call of the pipeline", list(unknown), known)
+        if top_k is not None and (isinstance(top_k, bool) or not hasattr(top_k, "__index__") or top_k < 1):
             raise ValueError(f"top_k must be 1 or more, or None for all labels, got {top_k!r}")
+        for name, value in (("multi_label", multi_label), ("return_details", return_details)):
+            if value is not None and not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False, got {value!r}")
+        if crop == "random":
+            raise ValueError("crop='random' is for training: the pipeline gives the same answer every time")
         # A wrong label or template is said before any recording is read.
         if hypothesis_template is not None:
             check_template(hypothesis_template)
         if candidate_labels is not None:
             candidate_labels = list_labels(candidate_labels)
-            label_phrases(candidate_labels, self._template(hypothesis_template))
+            self._check_labels(label_phrases(candidate_labels, self._template(hypothesis_template)))
         reading = {**check_arguments(sampling_rate, lead_names, units), "crop": crop, "return_details": return_details}
         scoring = {
             "candidate_labels": candidate_labels,
@@ -140,6 +169,16 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
             {},
             {name: value for name, value in scoring.items() if value is not None},
         )
+
+    def _check_labels(self, phrases: dict[str, list[str]]) -> None:
+        """Refuse labels that are one text to the model: they would share its score."""
+        seen: dict[tuple[str, ...], str] = {}
+        for label, own in phrases.items():
+            own = [text.lower() for text in own] if self.processor.lowercase else own
+            texts = tuple(re.sub(r"\s+(?=\W|$)", "", text) for text in own)
+            if texts in seen:
+                raise ValueError(f"the candidate labels {seen[texts]!r} and {label!r} are the same text to the model")
+            seen[texts] = label
 
     def _template(self, hypothesis_template: str | None) -> str:
         return self.processor.hypothesis_template if hypothesis_template is None else hypothesis_template
@@ -188,12 +227,15 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
 
     def _embed_labels(self, phrases: dict[str, list[str]]) -> torch.Tensor:
         """Return the labels' vectors and, last, the neutral phrase's; kept until labels or weights are others."""
-        asked = tuple(map(tuple, [*phrases.values(), [self.processor.neutral_phrase]]))
+        processor = self.processor
+        texts = tuple(map(tuple, [*phrases.values(), [processor.neutral_phrase]]))
+        asked = (texts, processor.lowercase, processor.max_length, processor.tokenizer)
         kept = self._label_embeds  # read once: another thread may put others there
         if kept is None or kept.asked != asked or not kept.are_of(self.model):
+            weights = _text_weights(self.model)
             with _TOKENIZER_LOCK, self.device_placement():
-                vectors = embed_phrases(self.model, self.processor, asked).float().cpu()
-            kept = self._label_embeds = _LabelEmbeds(asked, _text_weights(self.model), vectors)
+                vectors = embed_phrases(self.model, processor, texts).float().cpu()
+            kept = self._label_embeds = _LabelEmbeds(asked, weights, vectors)
         return kept.vectors
 
 
@@ -205,24 +247,30 @@ _TOKENIZER_LOCK = threading.Lock()
 class _LabelEmbeds:
     """Vectors of labels, with what they were made from."""
 
-    asked: tuple[tuple[str, ...], ...]
-    weights: list[tuple[torch.Tensor, int]]
+    asked: tuple
+    weights: list[tuple[torch.Tensor, int, float]]
     vectors: torch.Tensor
 
     def are_of(self, model) -> bool:
         now = _text_weights(model)
         return len(now) == len(self.weights) and all(
-            tensor is kept and version == version_kept
-            for (tensor, version), (kept, version_kept) in zip(now, self.weights, strict=True)
+            one[0] is kept[0] and one[1:] == kept[1:] for one, kept in zip(now, self.weights, strict=True)
         )
 
 
-def _text_weights(model) -> list[tuple[torch.Tensor, int]]:
-    """Return all that labels pass through, each with PyTorch's count of its changes."""
-    tensors = [model.text_mean] if model.config.text_centering else []
-    for part in filter(None, (model.text_model, model.text_projection)):
-        tensors += [*part.parameters(), *part.buffers()]
-    return [(tensor, 0 if tensor.is_inference() else tensor._version) for tensor in tensors]
+@torch.no_grad()
+def _text_weights(model) -> list[tuple[torch.Tensor, int, float]]:
+    """Return all that labels pass through, each with PyTorch's count of its changes, and the projection with its sum.
+
+    The count misses changes through `.data`, as averaging of weights makes them.
+    """
+    projection = [] if model.text_projection is None else [*model.text_projection.parameters()]
+    tensors = [*model.text_model.parameters(), *model.text_model.buffers(), *projection]
+    sums = [0.0] * (len(tensors) - len(projection)) + [float(tensor.sum()) for tensor in projection]
+    if model.config.text_centering:
+        tensors, sums = [*tensors, model.text_mean], [*sums, float(model.text_mean.sum())]
+    versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+    return list(zip(tensors, versions, sums, strict=True))
 
 
 def _details(recording: Recording, windows: list[ECGWindow]) -> dict:
@@ -247,6 +295,7 @@ def _details(recording: Recording, windows: list[ECGWindow]) -> dict:
         "duration": recording.signal_mv.shape[1] / rate,
         "assumed": dict(recording.assumed),
         "dropped_channels": list(recording.dropped_channels),
+        "limb_lead_error": limb_lead_error(recording.signal_mv, recording.lead_names),
         "qrs_found": any(part["num_qrs"] > 0 for part in parts),
         "windows": parts,
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,8 +18,16 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from .leads import STANDARD_LEADS, canonical_lead, canonical_leads, is_lead, is_other_channel
-from .signals import UNITS_PER_MILLIVOLT, canonical_unit, decode_signal, to_millivolt
+from .leads import (
+    MAX_LIMB_LEAD_ERROR,
+    STANDARD_LEADS,
+    canonical_lead,
+    canonical_leads,
+    is_lead,
+    is_other_channel,
+    limb_lead_error,
+)
+from .signals import INVALID_SAMPLE, UNITS_PER_MILLIVOLT, canonical_unit, decode_signal, to_millivolt
 
 logger = logging.get_logger(__name__)
 
@@ -78,16 +87,18 @@ class _Stated:
 def recordings_in(ecg) -> list | Iterator | None:
     """Return the recordings of a collection; None if `ecg` is a single recording.
 
-    Lists, tuples, arrays of rank 3 and columns of paths give a list; data sets and iterators give an iterator, which is
-    not read here. Nested lists of numbers are arrays: of rank 2 they are one recording, of
-    rank 3 a batch.
+    Lists, tuples, arrays of rank 3, columns of paths and frames with a row for each recording give a list; data sets
+    and iterators give an iterator, which is not read here. Nested lists of numbers are arrays: of rank 2 they are one
+    recording, of rank 3 a batch.
 
     Raises:
         TypeError: it is neither; the message names what came.
         ValueError: it is empty.
     """
-    if ecg is None or isinstance(ecg, (str, bytes, bytearray, memoryview, os.PathLike, Mapping)):
+    if ecg is None or isinstance(ecg, (str, bytes, bytearray, memoryview, os.PathLike, Mapping)) or _is_rdsamp(ecg):
         return None
+    if _is_frame(ecg) and {"signal", "path"} & set(ecg.columns):
+        return ecg.to_dict("records")
     if isinstance(ecg, Iterator) or _is_dataset(ecg):
         return iter(ecg)
     if isinstance(ecg, torch.utils.data.Dataset):
@@ -159,6 +170,7 @@ def read_recording(
     if names is None:
         if len(signal) != len(default_leads):
             hint = " It looks like (samples, leads): pass its transpose." * (signal.shape[1] == len(default_leads))
+            hint = hint or " If a list has the leads of one recording, pass them as one array." * (len(signal) == 1)
             raise ValueError(
                 f"{label}: {len(signal)} rows, and the model has {len(default_leads)} leads: pass lead_names= to say "
                 f"which these are.{hint}"
@@ -172,6 +184,11 @@ def read_recording(
     if assumed_unit:
         assumed["units"] = "mV"
     signal_mv = to_millivolt(signal[kept], unit_of)
+    if "lead_names" in assumed and (limb_lead_error(signal_mv, leads) or 0) > MAX_LIMB_LEAD_ERROR:
+        logger.warning_once(
+            "the limb leads of a recording without lead names do not fit each other in the order that was assumed: "
+            f"{assumed['lead_names']}. Pass lead_names="
+        )
     return Recording(signal_mv, rate, leads, stated.record_id, assumed, dropped)
 
 
@@ -198,12 +215,17 @@ def _stated(ecg, label: str) -> _Stated:
             return _of_record(_read_path(path), path)
     if isinstance(ecg, Mapping):
         return _of_mapping(ecg, label)
+    if _is_rdsamp(ecg):
+        fields = ecg[1]
+        return _Stated(np.asarray(ecg[0]).T, fields["fs"], fields["sig_name"], fields.get("units"), is_file=True)
     if hasattr(ecg, "p_signal") and hasattr(ecg, "sig_name"):
         return _of_wfdb(ecg)
+    if _is_frame(ecg):
+        return _of_frame(ecg, label)
+    if _is_series(ecg) and "signal" in ecg.index:  # a row of a frame
+        return _of_mapping(ecg.to_dict(), label)
     if hasattr(ecg, "signal") and hasattr(ecg, "lead_names"):
         return _of_record(ecg, None)
-    if hasattr(ecg, "columns") and hasattr(ecg, "to_numpy"):
-        return _of_frame(ecg, label)
     if _is_series(ecg):
         name = ecg.name if isinstance(ecg.name, str) else None
         return _Stated(ecg.to_numpy(dtype=float, na_value=np.nan), lead_names=None if name is None else [name])
@@ -249,18 +271,24 @@ def _of_mapping(row: Mapping, label: str) -> _Stated:
     if row.get("signal") is not None and row.get("gain") is not None:
         signal, rate, names = decode_signal(row), row.get("sampling_rate"), row["lead_names"]
         return _Stated(signal, rate, names, "mV", row.get("record_id"))
+    if isinstance(row.get("record_id"), (list, tuple, np.ndarray)):
+        names = ", ".join(map(str, row["record_id"]))
+        raise TypeError(f"{label}: a batch of rows ({names}): pass the data set itself, or its rows in a list")
     unknown = [key for key in row if key not in _KEYS]
     if unknown:
+        way_out = "leave them out, of a data set by select_columns(...)"
+        if all(map(is_lead, unknown)):
+            way_out = "of leads by name make a table, pandas.DataFrame(...)"
         hints = []
         for key in map(str, unknown):
             nearest = _KEY_OF.get(key.lower()) or next(iter(difflib.get_close_matches(key.lower(), _KEYS, n=1)), None)
             hints.append(f"{key!r} (write {nearest!r})" if nearest else repr(key))
         raise ValueError(
-            f"{row.get('record_id') or label}: a recording's dict has {', '.join(_KEYS)}; unknown: {', '.join(hints)}"
+            f"{row.get('record_id') or label}: a recording's dict has {', '.join(_KEYS)}; unknown: {', '.join(hints)}: "
+            f"{way_out}"
         )
     if (row.get("signal") is None) == (row.get("path") is None):
         raise ValueError(f"{label}: a recording's dict needs a 'signal' or a 'path', got {', '.join(map(str, row))}")
-    stated = _Stated(row.get("signal"))
     if row.get("path") is not None:
         stated = _of_record(_read_path(os.fspath(row["path"])), os.fspath(row["path"]))
         for name in ("lead_names", "units"):
@@ -270,8 +298,14 @@ def _of_mapping(row: Mapping, label: str) -> _Stated:
             _rate(stated.sampling_rate, "sampling_rate"), _rate(row.get("sampling_rate"), "sampling_rate"), stated.path
         )
     else:
-        stated.sampling_rate, stated.lead_names = row.get("sampling_rate"), row.get("lead_names")
-        stated.units = row.get("units")
+        signal = row["signal"]
+        stated = _stated(signal, label) if _is_frame(signal) or _is_series(signal) else _Stated(signal)
+        stated.sampling_rate = row.get("sampling_rate")
+        for name in ("lead_names", "units"):
+            if row.get(name) is not None:
+                if getattr(stated, name) is not None:
+                    raise ValueError(f"{label}: the dict has {name} and its signal, a table, too: leave one out")
+                setattr(stated, name, row[name])
     stated.record_id = stated.record_id if row.get("record_id") is None else str(row["record_id"])
     return stated
 
@@ -286,14 +320,25 @@ def _of_frame(frame, label: str) -> _Stated:
             raise ValueError(f"{label}: a column of the table is not of numbers ({error}): leave it out") from error
     columns = list(frame.columns)
     index = list(getattr(frame, "index", range(len(values))))
-    by_column, by_row = (any(map(is_lead, names)) for names in (columns, index))
+    by_column, by_row = (any(is_lead(_split_unit(name)[0]) for name in names) for names in (columns, index))
     if by_column and by_row:
         raise ValueError(f"{label}: both the columns and the rows of the table are named as leads: keep one")
-    if by_row:
-        return _Stated(values, lead_names=index, rows=index)
-    if by_column or all(isinstance(name, str) for name in columns):
-        return _Stated(values.T, lead_names=columns, rows=columns)
-    return _Stated(values)
+    if by_column or (not by_row and all(isinstance(name, str) for name in columns)):
+        values, labels = values.T, columns
+    elif by_row or not all(isinstance(name, (int, float, np.number)) for name in index):
+        labels = index
+    else:
+        return _Stated(values)
+    names, units = zip(*map(_split_unit, labels), strict=True)
+    return _Stated(values, lead_names=names, units=units if any(units) else None, rows=labels)
+
+
+def _split_unit(name) -> tuple:
+    """Return the name and the unit of a column that is called `I (mV)`, None for the unit of any other."""
+    match = re.fullmatch(r"(.+?)\s*[(\[]([^()\[\]]+)[)\]]", name) if isinstance(name, str) else None
+    if match is None or not is_lead(match[1]):
+        return name, None
+    return match[1], match[2]
 
 
 def _read_path(path: str):
@@ -473,7 +518,19 @@ def _is_series(ecg) -> bool:
 
 
 def _is_column_of_objects(ecg) -> bool:
-    return ecg.ndim == 1 and getattr(ecg.dtype, "kind", "f") in "OTU"  # Python objects, texts
+    """Whether this is an array or Series of texts or objects, other than a row or the leads of one recording."""
+    if ecg.ndim != 1 or getattr(ecg.dtype, "kind", "f") not in "OTU" or (_is_series(ecg) and "signal" in ecg.index):
+        return False
+    return _is_series(ecg) or not (len(ecg) and _is_array(ecg[0]) and ecg[0].ndim == 1)
+
+
+def _is_frame(ecg) -> bool:
+    return hasattr(ecg, "columns") and hasattr(ecg, "to_numpy")
+
+
+def _is_rdsamp(ecg) -> bool:
+    """Whether this is what `wfdb.rdsamp` returns: samples and a dict of the header's fields."""
+    return isinstance(ecg, tuple) and len(ecg) == 2 and isinstance(ecg[1], Mapping) and "sig_name" in ecg[1]
 
 
 def _is_dataset(ecg) -> bool:
@@ -482,14 +539,13 @@ def _is_dataset(ecg) -> bool:
 
 
 def _rank_of_numbers(nested) -> int | None:
-    """Return the rank of a nested list of numbers, by its first element; None if it is a list of something else."""
+    """Return the rank of a nested list of numbers, by its first element that is not None; None if it is of others."""
     rank = 0
     while isinstance(nested, (list, tuple)):
         if not nested:
             return rank + 1
-        nested, rank = nested[0], rank + 1
-    is_number = isinstance(nested, (int, float, np.number)) and not isinstance(nested, bool)
-    return rank if is_number or (nested is None and rank > 1) else None
+        nested, rank = next((one for one in nested if one is not None), None), rank + 1
+    return rank if isinstance(nested, (int, float, np.number)) and not isinstance(nested, bool) else None
 
 
 def _as_matrix(signal, label: str) -> np.ndarray:
@@ -499,19 +555,43 @@ def _as_matrix(signal, label: str) -> np.ndarray:
         signal = (signal.float() if signal.dtype == torch.bfloat16 else signal).numpy()
     if isinstance(signal, np.ma.MaskedArray):
         signal = np.ma.filled(signal.astype(np.float64), np.nan)
-    if isinstance(signal, (list, tuple)) and _rank_of_numbers(signal) is not None:
-        try:
-            signal = np.array(signal, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{label}: its rows are not lists of numbers of one length ({error})") from error
-    try:
-        array = np.asarray(signal)
-    except ValueError as error:
-        raise ValueError(f"{label}: expected rows of one length ({error})") from error
+    if isinstance(signal, (list, tuple)) or getattr(getattr(signal, "dtype", None), "kind", "") == "O":
+        signal = _stack_rows(list(signal), label)
+    array = np.asarray(signal)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{label}: expected numbers as (leads, samples), got {type(signal).__name__} of {array.dtype}")
     if array.ndim == 1:
         array = array[None]
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(f"{label}: a recording is (leads, samples), got the shape {array.shape}")
+    not_recorded = array == INVALID_SAMPLE
+    if not_recorded.any() and (array.dtype.kind == "i" or (array == np.rint(array)).all()):
+        array = np.where(not_recorded, np.nan, array)  # the marker of integers that were not scaled
     return array
+
+
+def _stack_rows(rows: list, label: str) -> np.ndarray:
+    """Return a list of numbers, or of the leads of a recording, as an array; None is what was not recorded."""
+    if _rank_of_numbers(rows) == 1:
+        rows = [rows]
+    elif any(_is_series(row) for row in rows):
+        raise TypeError(f"{label}: a list of Series: join them to a table, pandas.concat(..., axis=1)")
+    stacked = []
+    for row in rows:
+        if _is_array(row):
+            stacked.append(_as_matrix(row, label)[0] if row.ndim == 1 else np.asarray(row))
+        elif not isinstance(row, (list, tuple, type(None))):
+            raise TypeError(f"{label}: expected numbers as (leads, samples), got a list of {type(row).__name__}")
+        else:
+            stacked.append(row)
+    lengths = {len(row) for row in stacked if row is not None}
+    if len(lengths) > 1:
+        raise ValueError(f"{label}: its leads differ in length: {', '.join(map(str, sorted(lengths)))} samples")
+    stacked = [[None] * max(lengths, default=0) if row is None else row for row in stacked]
+    for row in stacked:
+        if isinstance(row, (list, tuple)) and any(isinstance(value, (str, bytes, bool)) for value in row):
+            raise TypeError(f"{label}: expected numbers as (leads, samples), got texts or truth values among them")
+    try:
+        return np.array(stacked, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{label}: expected numbers as (leads, samples) ({error})") from error

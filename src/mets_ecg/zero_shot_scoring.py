@@ -65,7 +65,7 @@ def list_labels(candidate_labels) -> list[str] | dict[str, list[str]]:
 
 
 def _texts(values, what: str) -> list[str]:
-    if isinstance(values, (bytes, bytearray)) or not isinstance(values, Iterable):
+    if isinstance(values, (bytes, bytearray)) or hasattr(values, "columns") or not isinstance(values, Iterable):
         raise TypeError(f"{what} must be a list of texts, got {values!r}")
     values = list(values)
     for value in values:

@@ -434,6 +434,8 @@ def _check_sums(header: Header, channels: Sequence[np.ndarray]) -> None:
         total = int(channel.sum(dtype=np.int64)) & 0xFFFF
         if sums_stated and signal.checksum is not None and signal.checksum & 0xFFFF != total:
             what = f"add up to the checksum {total} and not to {signal.checksum & 0xFFFF}"
+        elif sums_stated and signal.checksum is not None:
+            continue  # which says more than the first sample
         elif initials_stated and signal.initial_value not in (None, int(channel[0])):
             what = f"begin with {channel[0]} and not with {signal.initial_value}"
         else:
