@@ -360,9 +360,11 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 f"than the {self.min_duration:g} s that the model needs"
             )
         # What cannot be an ECG is refused where it is read; elsewhere it must not ring into that part.
-        deviation = np.abs(recorded - np.nanmedian(recorded, axis=1, keepdims=True))
-        cleaned = np.where(deviation > self.amplitude_range[1], np.nan, recorded)
-        processed = self._filter_and_resample(fill_gaps(cleaned), rate)
+        filled = fill_gaps(recorded)
+        impossible = np.abs(filled - np.median(filled, axis=1, keepdims=True)) > self.amplitude_range[1]
+        if impossible.any():
+            filled = fill_gaps(np.where(impossible, np.nan, recorded))
+        processed = self._filter_and_resample(filled, rate)
         size = self.num_samples or processed.shape[1]
         stride = max(1, round((self.window_stride or self.max_duration or 0) * self.sampling_rate))
         windows, unusable = [], None
