@@ -54,4 +54,4 @@ def test_the_demo_runs_on_a_part_of_ptb_xl(tmp_path, ptb_xl_source, capsys):
     assert "held_out" not in metrics
     document = json.loads((output / "checkpoint" / "metrics.json").read_text())
     assert document["test"]["task"] == "ptbxl-super"
-    assert document["test"]["folds"] == [8]
+    assert document["parts"]["ptb-xl"]["test"] == ["8"]

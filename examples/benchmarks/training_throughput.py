@@ -50,7 +50,7 @@ def main() -> None:
         rows = load_prepared_rows(processor.feature_extractor, corpus=corpus)
         texts = encode_texts(model, processor, [(report,) for report in corpus["report"]])
         shift = round(arguments.time_shift * processor.feature_extractor.sampling_rate)
-        objective = ContrastiveObjective(texts, equal_texts="positives", max_shift=shift)
+        objective = ContrastiveObjective(texts, duplicate_text_policy="positives", max_shift=shift)
         accelerator, ratios = make_accelerator(arguments), []
         batch = next(rows.in_order(arguments.batch_size))["input_values"].to(accelerator.device)
         model.to(accelerator.device)

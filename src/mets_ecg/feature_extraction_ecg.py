@@ -18,7 +18,7 @@ from .configuration_ecg_text import refuse_unknown
 from .leads import STANDARD_LEADS, arrange_leads, canonical_leads
 from .recordings import Recording, check_arguments, read_recording, recordings_in
 from .signals import (
-    HIGHEST_EDGE,
+    MAX_NYQUIST_FRACTION,
     fill_gaps,
     filter_signal,
     lead_status,
@@ -229,7 +229,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 f"got {self.bandpass!r}"
             )
         low, high = self.bandpass or (None, None)
-        highest = HIGHEST_EDGE * self.sampling_rate / 2
+        highest = MAX_NYQUIST_FRACTION * self.sampling_rate / 2
         for edge, what in (
             (low, "lower edge of bandpass"),
             (high, "upper edge of bandpass"),

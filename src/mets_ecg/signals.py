@@ -25,7 +25,7 @@ _UNIT_SPELLINGS = {
 }
 
 # Above this part of the Nyquist frequency a filter has nothing left to remove, and its design degenerates.
-HIGHEST_EDGE = 0.95
+MAX_NYQUIST_FRACTION = 0.95
 
 
 def decode_signal(row: Mapping) -> np.ndarray:
@@ -161,7 +161,7 @@ def filter_signal(
     """
     from scipy.signal import butter, iirnotch, sosfiltfilt, tf2sos
 
-    highest = HIGHEST_EDGE * sampling_rate / 2
+    highest = MAX_NYQUIST_FRACTION * sampling_rate / 2
     low, high = bandpass or (None, None)
     if low is not None and low >= highest:
         raise ValueError(

@@ -52,7 +52,7 @@ COMMANDS = {
         "mets_ecg.evaluation.evaluate",
         "run_evaluate",
         "print a zero-shot table with intervals, beside a random encoder and a linear probe",
-        "mets-ecg evaluate --model mets-small --task ptbxl-super --source ptb-xl --test-folds 9",
+        "mets-ecg evaluate --model mets-small --task ptbxl-super --source ptb-xl --test 9",
     ),
     "push": (
         "mets_ecg.hub.push",

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
+from .data import DataArguments
 from .parser import argument
 
 
-@dataclass
-class EvaluateArguments:
-    """Print a zero-shot table with intervals, beside untrained encoders, a linear probe and the text oracle."""
+def task_names() -> list[str]:
+    """Return the names of the package's tasks, one a file of `mets_ecg.evaluation`, which is not imported for it."""
+    folder = Path(find_spec("mets_ecg").origin).parent / "evaluation" / "task_files"
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def check_task(name: str) -> None:
+    """Raise a `ValueError` that says which tasks there are, unless `name` is one or the path of a file."""
+    if name not in (*task_names(), "simulated") and not Path(name).is_file():
+        raise ValueError(f"--task {name}: there are {', '.join(task_names())}, or the path of a task's YAML file")
+
+
+@dataclass(kw_only=True)
+class EvaluateArguments(DataArguments):
+    """Print a zero-shot table with intervals, beside untrained encoders, a linear probe and the text oracle.
+
+    The linear probe is fitted on --train; none: no probe.
+    """
 
     model: str = argument(help="checkpoint: a folder or a Hub id")
-    task: str = argument("ptbxl-super", help="what to classify")
-    source: str | None = argument(None, help="PTB-XL as PhysioNet publishes it, whole or partial")
-    data: str | None = argument(
-        None, help="a corpus: a folder that `mets-ecg build`, `simulate` or `prepare` wrote, or its id on the Hub"
-    )
-    config_name: str | None = argument(None, help="which version of --data; default by the model's sampling rate")
-    streaming: bool = argument(False, help="read what `mets-ecg prepare` wrote shard by shard, without a copy on disk")
-    test_folds: list[str] = argument(default_factory=lambda: ["10"], help="folds to measure on")
-    probe_folds: list[str] = argument(
-        default_factory=lambda: ["1-8"], help="folds to fit the linear probe on; none: no probe"
-    )
+    task: str = argument("ptbxl-super", help="what to classify: a task of the package, or the path of a YAML file")
     num_resamples: int = argument(1000, help="of the bootstrap over patients")
     seed: int = argument(0, help="of the bootstrap and the untrained encoders")
-    num_proc: int | None = argument(None, help="processes that read and prepare recordings")
     output: str | None = argument(None, help="write the table as JSON to this file")
     json: bool = argument(False, help="print the table as JSON")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_task(self.task)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .data import DataArguments
+from .evaluate import check_task
 from .parser import argument
 
 # What of a row an ECG is compared with.
 TextColumn = Literal["report", "report_en", "findings"]
 
 
-@dataclass
-class PretrainArguments:
+@dataclass(kw_only=True)
+class PretrainArguments(DataArguments):
     """Align an ECG encoder with a frozen text encoder on recordings and their reports (METS).
 
     The defaults are what METS (arXiv 2303.12311) states: Adam, 1e-3, weight decay 1e-3, 50 epochs, batches of
@@ -20,12 +22,6 @@ class PretrainArguments:
     """
 
     output: str = argument(help="folder of the checkpoint, its metrics.json and training_args.yaml")
-    source: str | None = argument(None, help="PTB-XL as PhysioNet publishes it, whole or partial")
-    data: str | None = argument(
-        None, help="a corpus: a folder that `mets-ecg build`, `simulate` or `prepare` wrote, or its id on the Hub"
-    )
-    config_name: str | None = argument(None, help="which version of --data; default by the model's sampling rate")
-    streaming: bool = argument(False, help="read what `mets-ecg prepare` wrote shard by shard, without a copy on disk")
     text_column: TextColumn = argument(
         "report",
         help="what an ECG is compared with: its report, without label codes; that in English; or one of its findings, "
@@ -35,13 +31,8 @@ class PretrainArguments:
     model: dict = argument(default_factory=dict, help="fields of ECGTextConfig; ecg_config holds those of the encoder")
     feature_extractor: dict = argument(default_factory=dict, help="fields of ECGFeatureExtractor")
     processor: dict = argument(default_factory=dict, help="fields of ECGProcessor: templates, max_length ...")
-    task: str = argument("ptbxl-super", help="zero-shot task that is printed after each epoch; it chooses nothing")
-    train_folds: list[str] = argument(default_factory=lambda: ["1-8"], help="folds to train on")
-    validation_folds: list[str] = argument(
-        default_factory=lambda: ["9"], help="folds whose contrastive loss chooses the epoch; none: the last epoch"
-    )
-    test_folds: list[str] = argument(
-        default_factory=lambda: ["10"], help="folds for the zero-shot table at the end; none: no table"
+    task: str | None = argument(
+        None, help="zero-shot task that is printed after each epoch and chooses nothing; default one of the corpus"
     )
     epochs: int = argument(50, help="passes over the training records")
     max_steps: int | None = argument(None, help="stop after so many steps, for trying a recipe out")
@@ -54,20 +45,21 @@ class PretrainArguments:
     time_shift: float = argument(
         0.0, help="recordings are shifted by up to so many s either way; batches with padding are not"
     )
-    lead_drop: float = argument(0.0, help="probability of each lead to be masked in training")
+    lead_dropout: float = argument(0.0, help="probability of each lead to be masked in training")
     mixed_precision: Literal["no", "bf16"] = argument("no", help="bf16 only where the processor computes in it")
     seed: int = argument(0, help="of new weights, the order of records and their changes")
-    num_proc: int | None = argument(None, help="processes that read and prepare recordings")
     overwrite: bool = argument(False, help="replace an output folder that is there already")
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < (2 if name == "batch_size" else 1):
-                raise ValueError(f"--{name.replace('_', '-')} is too small: {getattr(self, name)}")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise ValueError(f"--max-steps must be 1 or more, got {self.max_steps}")
+        super().__post_init__()
+        if self.task is not None:
+            check_task(self.task)
+        for name, least in (("epochs", 1), ("batch_size", 2), ("max_steps", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
         if not self.learning_rate > 0:
             raise ValueError(f"--learning-rate must be above 0, got {self.learning_rate}")
-        for name in ("warmup_fraction", "lead_drop"):
+        for name in ("warmup_fraction", "lead_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must lie from 0 to below 1, got {getattr(self, name)}")
+                raise ValueError(f"--{name.replace('_', '-')} must be from 0 to below 1, got {getattr(self, name)}")

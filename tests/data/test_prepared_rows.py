@@ -14,7 +14,7 @@ from datasets import Dataset
 from mets_ecg import ECGFeatureExtractor
 from mets_ecg.data import prepared_rows
 from mets_ecg.data.building.shards import shard_names, to_table
-from mets_ecg.data.loading import select_folds
+from mets_ecg.data.parts import select_part
 from mets_ecg.data.prepare import prepared_features
 from mets_ecg.data.prepared_rows import MemoryMappedRows, open_stream
 from mets_ecg.data.rows import corpus_features
@@ -80,8 +80,10 @@ def mapped(folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def stream(folder):
     """Opens the same rows as a stream with a window."""
-    paths = [path for files in SavedCorpus(folder).files.values() for path in files]
-    return lambda window=16: open_stream(paths, window=window)
+    corpus = SavedCorpus(folder)
+    paths = [path for files in corpus.files.values() for path in files]
+    splits = [split for split, files in corpus.files.items() for _ in files]
+    return lambda window=16: open_stream(paths, corpus=corpus.corpus, splits=splits, window=window)
 
 
 @pytest.fixture(params=KINDS)
@@ -269,7 +271,7 @@ def test_a_row_selected_twice_comes_twice_from_memory_and_is_refused_in_a_stream
 
 
 def test_folds_are_selected_alike_and_rows_without_a_fold_belong_to_none(mapped, stream):
-    parts = [select_folds(rows, (2, 5, 9)) for rows in (mapped, stream())]
+    parts = [select_part(rows, ["2", "5", "9"]) for rows in (mapped, stream())]
     assert parts[0]["record_id"][:] == parts[1]["record_id"][:]
     assert all(equal(*pair) for pair in zip(*(part.in_order(9) for part in parts), strict=True))
     assert set(parts[1]["fold"]) == {2, 5, 9}

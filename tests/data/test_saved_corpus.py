@@ -39,7 +39,11 @@ def test_rows_and_streams_of_a_folder_are_the_same(tmp_path):
     assert corpus.num_rows == {"train": 21, "validation": 2, "test": 2}
     streamed = [row for split in streams.values() for row in split]
     rows = corpus.dataset()
-    assert rows[:] == {name: [row[name] for row in streamed] for name in rows.column_names}
+    assert rows["split"][:] == ["train"] * 21 + ["validation"] * 2 + ["test"] * 2 and set(rows["corpus"]) == {
+        "simulated"
+    }
+    columns = [name for name in rows.column_names if name not in ("corpus", "split")]
+    assert rows.select_columns(columns)[:] == {name: [row[name] for row in streamed] for name in columns}
     assert decode_signal(streamed[0]).shape == (12, 1000)
 
 

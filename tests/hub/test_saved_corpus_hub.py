@@ -37,10 +37,11 @@ PREPARED = """
 import json
 from mets_ecg import ECGFeatureExtractor
 from mets_ecg.data import prepared_rows
-from mets_ecg.data.loading import load_prepared_rows, select_folds
+from mets_ecg.data.loading import load_prepared_rows
+from mets_ecg.data.parts import select_part
 name, fields, streaming = arguments
 rows = load_prepared_rows(ECGFeatureExtractor(**fields), data=name, streaming=streaming)
-batches = list(select_folds(rows, (1, 8)).in_order(5))
+batches = list(select_part(rows, ["1", "8"]).in_order(5))
 epoch = [batch["index"].tolist() for batch in rows.epoch(4, seed=0, epoch=0)]
 resumed = [batch["index"].tolist() for batch in rows.epoch(4, seed=0, epoch=0, start=12)]
 print(json.dumps({

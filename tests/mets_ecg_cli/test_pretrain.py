@@ -17,7 +17,7 @@ def test_the_defaults_are_what_mets_states():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("epochs", 0), ("batch_size", 1), ("lead_drop", 1.0), ("warmup_fraction", -0.1), ("max_steps", 0)],
+    [("epochs", 0), ("batch_size", 1), ("lead_dropout", 1.0), ("warmup_fraction", -0.1), ("max_steps", 0)],
 )
 def test_a_value_out_of_range_names_its_flag(field, value):
     with pytest.raises(ValueError, match=f"--{field.replace('_', '-')}"):

@@ -34,19 +34,20 @@ def prepared(pretrain_arguments, tmp_path, monkeypatch) -> str:
 def test_a_run_on_streamed_rows_is_evaluated_alike_streamed_and_memory_mapped(
     pretrain_arguments, prepared, tmp_path, monkeypatch
 ):
-    arguments = dataclasses.replace(pretrain_arguments, data=prepared, streaming=True)
+    arguments = dataclasses.replace(pretrain_arguments, data=[prepared], streaming=True)
     with monkeypatch.context() as patch:
         patch.setattr(prepared_rows.MemoryMappedRows, "take", None)  # a use of it would stop the run
         metrics = run_pretrain(arguments)
     assert metrics["counts"]["train"] == 96
     assert len(metrics["epochs"]) == 2
-    assert metrics["test"]["folds"] == (10,)
+    assert metrics["parts"]["simulated"]["test"] == ["10"]
 
     documents = []
     for streaming in (False, True):
         output = tmp_path / f"table-{streaming}.json"
-        fields = {"data": prepared, "streaming": streaming, "task": "simulated", "num_resamples": 20}
-        run_evaluate(EvaluateArguments(model=arguments.output, output=str(output), **fields))
+        where = {"data": [prepared], "train": ["none"], "streaming": streaming}
+        fields = {"model": arguments.output, "task": "simulated", "num_resamples": 20, "output": str(output)}
+        run_evaluate(EvaluateArguments(**where, **fields))
         documents.append(json.loads(output.read_text()))
     assert documents[0] == documents[1]
     aurocs = [table["lines"]["phrases"]["auroc"]["per_class"] for table in (documents[0], metrics["test"])]
@@ -55,7 +56,7 @@ def test_a_run_on_streamed_rows_is_evaluated_alike_streamed_and_memory_mapped(
 
 def test_rows_prepared_for_another_model_are_refused_before_training(pretrain_arguments, prepared):
     other = {**pretrain_arguments.feature_extractor, "max_duration": 8.0}
-    arguments = dataclasses.replace(pretrain_arguments, data=prepared, streaming=True, feature_extractor=other)
+    arguments = dataclasses.replace(pretrain_arguments, data=[prepared], streaming=True, feature_extractor=other)
     with pytest.raises(ValueError, match=r"max_duration is 10\.0 there and 8\.0 in the model's"):
         run_pretrain(arguments)
     assert not Path(arguments.output).exists()

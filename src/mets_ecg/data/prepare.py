@@ -35,6 +35,8 @@ from .saved_corpus import SavedCorpus
 _logger = logging.getLogger(__name__)
 
 _DROPPED = ["signal", "gain", "baseline", "num_samples", "sampling_rate", "lead_names"]
+# What a summary of prepared rows says of their corpus.
+_KEPT_FACTS = ("title", "licence", "doi", "homepage", "default_parts")
 _SIGNAL_COLUMNS = [*_DROPPED, "record_id"]
 _BATCH = 64
 
@@ -237,15 +239,14 @@ def _prepare_file(file, feature_extractor: ECGFeatureExtractor, unusable: list) 
 
 
 def _summarize(corpus: SavedCorpus, feature_extractor, plan: list[Shard], summaries: list[dict]) -> dict:
-    folder = Path(corpus.name)
     unusable = [one for own in summaries for one in own["unusable"]]
     if unusable and not any(own["num_rows"] for own in summaries):
         raise ValueError(f"none of {len(unusable)} recordings can be used, and the first because {unusable[0][1]}")
     return {
-        "corpus": folder.resolve().name if folder.is_dir() else corpus.name,
+        "corpus": corpus.corpus,
         "config": corpus.config,
         **summarize_splits(plan, summaries),
         "unusable": count_named(unusable),
         "feature_extractor": feature_extractor.to_dict(),
-        **{name: corpus.summary[name] for name in ("title", "licence", "doi", "homepage") if name in corpus.summary},
+        **{name: corpus.summary[name] for name in _KEPT_FACTS if name in corpus.summary},
     }

@@ -33,6 +33,7 @@ class SavedCorpus:
         num_rows: rows by split; None where a repository does not say.
         fingerprint: of the content.
         summary: what its build says of it, `build.json`; empty where a repository has none.
+        corpus: the corpus' name, as `"ptb-xl"`; the folder's or repository's where no build says it.
         feature_extractor: fields of the feature extractor that prepared the rows; None where they are not prepared.
 
     Raises:
@@ -103,14 +104,24 @@ class SavedCorpus:
         self.summary = summary
         self.feature_extractor = summary.get("feature_extractor")
 
+    @property
+    def corpus(self) -> str:
+        return self.summary.get("corpus") or Path(self.name).name
+
     def streams(self) -> dict[str, IterableDataset]:
         """Return a stream for each split."""
         return dict(load_dataset(**self._load, streaming=True))
 
     def dataset(self) -> Dataset:
-        """Return the rows of all splits, one after the other, memory-mapped from the cache of `datasets`."""
+        """Return the rows of all splits, memory-mapped from `datasets`' cache, with columns `corpus` and `split`."""
         loaded = load_dataset(**self._load)
-        return concatenate_datasets([loaded[split] for split in self.files])
+        named = []
+        for split in self.files:
+            rows = loaded[split]
+            for name, value in (("corpus", self.corpus), ("split", split)):
+                rows = rows.add_column(name, [value] * len(rows))
+            named.append(rows)
+        return concatenate_datasets(named)
 
 
 def _choose_config(configs: Sequence[str], wanted: str | None, sampling_rate: float | None, name: str) -> str:

@@ -93,7 +93,7 @@ def train(
             {
                 "epoch": epoch,
                 "train_loss": loss,
-                "logit_scale": model.scale().item(),
+                "logit_scale": model.get_logit_scale().item(),
                 "seconds": seconds,
                 "records_per_second": len(losses) * arguments.batch_size / seconds,
             }

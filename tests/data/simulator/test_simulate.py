@@ -11,7 +11,8 @@ def test_a_corpus_is_written_and_said_so(tmp_path, capsys):
     run_simulate(SimulateArguments(output=str(tmp_path / "corpus"), num_records=30, seed=5))
     corpus = load_corpus(data=tmp_path / "corpus", sampling_rate=100)
     expected = {row["record_id"]: row for row in simulate_corpus(30, seed=5, cache_dir=tmp_path)}
-    assert {row["record_id"]: row for row in corpus} == expected
+    assert set(corpus["corpus"]) == {"simulated"} and set(corpus["split"]) == {"train", "validation", "test"}
+    assert {row["record_id"]: row for row in corpus.remove_columns(["corpus", "split"])} == expected
     assert "30 simulated recordings at 100 Hz" in capsys.readouterr().out
 
 

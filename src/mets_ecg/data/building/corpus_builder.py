@@ -18,6 +18,7 @@ from typing import ClassVar
 from datasets import Features
 
 from ...io import read_wfdb_digital
+from ..parts import DEFAULT_PARTS
 from ..rows import corpus_features, signal_columns
 
 
@@ -78,6 +79,9 @@ class CorpusBuilder(ABC):
         configs: names of its versions as the Hub will list them, the default one first.
         splits: their names, in order.
         recordings_per_shard: how many go into one Parquet file, about.
+        markers: shell patterns of files or folders in `source` that only this publisher's has, to recognise it by.
+        default_parts: what trains, validates and tests where the user does not say; see `mets_ecg.data.parts`.
+        shared_patients: patients whom the customary split has on both sides.
 
     Args:
         source: the publisher's folder, whole or in part.
@@ -94,6 +98,10 @@ class CorpusBuilder(ABC):
     splits: ClassVar[tuple[str, ...]] = ("full",)  # `datasets` reserves "all"
     # 22 MB of 12 leads, 10 s, 500 Hz. pyarrow 26 may abort a script that leaves a streamed shard of 50 MB half read.
     recordings_per_shard: ClassVar[int] = 500
+
+    markers: ClassVar[tuple[str, ...]] = ()
+    default_parts: ClassVar[Mapping[str, tuple[str, ...]]] = DEFAULT_PARTS
+    shared_patients: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, source: str | os.PathLike[str], config: str | None = None):
         self.source = Path(source)

@@ -79,6 +79,9 @@ class MITBIH(CorpusBuilder):
 
     name = "mit-bih"
     configs = ("beats", "rhythm")
+    markers = ("[12]??.atr",)
+    default_parts = {"train": ("none",), "validation": ("ds1",), "test": ("ds2",)}
+    shared_patients = ("201",)
     splits = tuple(_RECORDS)
     recordings_per_shard = 1  # whose 2,300 windows overlap
     info = CorpusInfo(

@@ -61,6 +61,8 @@ class PTBXL(CorpusBuilder):
 
     name = "ptb-xl"
     configs = ("100hz", "500hz")
+    markers = ("ptbxl_database.csv",)
+    default_parts = {"train": ("1-8",), "validation": ("9",), "test": ("10",)}
     splits = ("train", "validation", "test")
     info = CorpusInfo(
         title="PTB-XL, a large publicly available electrocardiography dataset",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mets_ecg_cli.reports import ReportsArguments
 
-from ..loading import parse_folds
+from ..parts import parse_folds
 from .english import EnglishReport, render_english, report_language, report_words
 
 _RECORD_ID_COLUMNS = ("ecg_id", "record_id")
@@ -168,7 +168,8 @@ def _read_rows(arguments: ReportsArguments, reader: csv.DictReader) -> Iterator[
     fold_column = next((name for name in _FOLD_COLUMNS if name in names), None)
     if arguments.folds and fold_column is None:
         raise ValueError(f"{arguments.file} has no column {' or '.join(_FOLD_COLUMNS)} for --folds: leave --folds out")
-    wanted = set(parse_folds(arguments.folds)) if arguments.folds else None
+    words = ",".join(arguments.folds or ()).split(",")
+    wanted = {fold for word in words for fold in parse_folds(word)} if arguments.folds else None
     for number, row in enumerate(reader, start=1):
         if wanted is not None:
             try:

@@ -39,7 +39,11 @@ def run_simulate(arguments: SimulateArguments) -> None:
         plan,
         partial(_write_shard, corpus),
         key=corpus._fingerprint,
-        summarize=partial(summarize_splits, plan),
+        summarize=lambda summaries: {
+            "corpus": "simulated",
+            "default_parts": {"train": ["1-8"], "validation": ["9"], "test": ["10"]},
+            **summarize_splits(plan, summaries),
+        },
         num_proc=arguments.num_proc,
         description="writing",
     )
