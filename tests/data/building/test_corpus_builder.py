@@ -53,6 +53,13 @@ def test_one_id_for_two_recordings_is_refused(tmp_path):
         builder.find()
 
 
+def test_one_file_for_two_recordings_is_refused(tmp_path, monkeypatch):
+    recordings = [Recording("a", ("a.hea",), "all"), Recording("b", ("./a.hea",), "all")]
+    monkeypatch.setattr(Two, "recordings", lambda self: recordings)
+    with pytest.raises(ValueError, match=r"two: records 'a' and 'b' both name the file \./a\.hea: give every"):
+        Two(tmp_path).find()
+
+
 def test_a_config_that_is_not_there_and_a_source_that_is_no_folder_are_refused(tmp_path):
     assert Two(tmp_path).config == "first" and Two(tmp_path, "second").config == "second"
     with pytest.raises(ValueError, match="two has no config 'third': there are first, second"):
@@ -87,6 +94,11 @@ def test_a_table_is_read_with_its_byte_order_mark_and_line_breaks_in_cells(tmp_p
     assert read_table(table(tmp_path, "id;text\n1;a,b\n"), ["id", "text"], delimiter=";") == [
         {"id": "1", "text": "a,b"}
     ]
+
+
+def test_an_empty_cell_of_a_table_is_empty_whatever_the_table_writes(tmp_path):
+    (row,) = read_table(table(tmp_path, 'a,b,c,d,e,f,g\nnan,None,NULL,<NA>," ",no,\n'), ["a"])
+    assert row == {"a": "", "b": "", "c": "", "d": "", "e": "", "f": "no", "g": ""}
 
 
 @pytest.mark.parametrize(
