@@ -23,8 +23,9 @@ publisher's texts contradict each other and the tracings were not at hand:
   ends. Samples of which all leads are zero are cut at both ends alike, as many as the end with fewer has: so a
   recording that begins or ends with true zeros loses none of them.
 
-Only `gold_standard.csv` becomes labels. The other readers' files and `dnn.csv` are binary: an AUC from them is that of
-one operating point, no match for a model's scores.
+Only `gold_standard.csv` becomes labels. It has a 0 or 1 for every class and recording, so 681 recordings have `[]`,
+none of the six, and none has null. The other readers' files and `dnn.csv` are binary: an AUC from them is that of one
+operating point, no match for a model's scores.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class CodeTest(CorpusBuilder):
 
     name = "code-test"
     splits = ("test",)
+    one_file = True
     info = CorpusInfo(
         title="CODE-test: an annotated 12-lead ECG dataset",
         description="""\
@@ -71,8 +73,8 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
   the order (aVR before or after aVL and aVF) by Goldberger's equations, the unit (1e-4 V or mV) by the amplitude of the
   QRS complexes, which tells a factor of 10 but not of 2: be careful with comparisons of voltages across data sets.
 - **Labels**: `labels_code_test` is the gold standard: 1dAVb (first degree AV block, 28 recordings), RBBB (34), LBBB
-  (30), SB (sinus bradycardia, 16), AF (13), ST (sinus tachycardia, 37); 681 recordings have none, which is an empty
-  list and not a normal ECG.
+  (30), SB (sinus bradycardia, 16), AF (13), ST (sinus tachycardia, 37); 681 recordings have `[]`, none of the six,
+  which counts as negative and is not a normal ECG. No label is null.
 - **Published comparisons** with other readers and with `dnn.csv` are binary: their AUC is that of one operating point.
 - **Age** is the table's, above 89 too (`age_over_89`).
 - **Licence**: not verified. CC BY 4.0 as far as is known, but Zenodo's page was not at hand; the annotations' copy on

@@ -9,7 +9,9 @@ in `TrainingSet1`, `TrainingSet2`, `TrainingSet3`, as the three archives unpack,
 
 What to know. `data` are millivolts as doubles, 12 rows in the order I, II, III, aVR, aVL, aVF, V1 to V6, which the
 files do not say. They were filtered and are multiples of no unit, so there are no source integers to be found; rows
-hold 1 uV, 0.5 uV off at most, as CinC's `cpsc_2018` does. Ages that are NaN or below 0 are unknown.
+hold 1 uV, 0.5 uV off at most, as CinC's `cpsc_2018` does. Ages that are NaN or below 0 are unknown. Labels are never
+null and never `[]`: each recording was labelled for all nine classes, of which normal is one, and a line of the table
+without a label is refused.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class CPSC2018(CorpusBuilder):
   `CLBBB` left bundle branch block (236), `CRBBB` right bundle branch block (1,857), `PAC` premature atrial contraction
   (616), `VPC` premature ventricular contraction (700), `STD` ST depression (869), `STE` ST elevation (220). The names
   are MERL's; the publisher does not say that the bundle branch blocks are complete. `statements` holds the numbers 1 to
-  9 of the published table, in its order.
+  9 of the published table, in its order. Every recording was labelled for all nine and has at least one: what is not
+  named is absent.
 - **Age and sex** are those of the files, ages above 89 too (`age_over_89`); ages that cannot be are null.
 - **Licence**: not verified. CC BY 4.0 is that of the PhysioNet/CinC Challenge 2021, which holds the same recordings;
   what the challenge of 2018 itself states was not at hand. Look there before you pass the data on.

@@ -9,6 +9,7 @@ What to know: most records hold MLII and V1, but 114 has V5 before MLII, and 102
 201 and 202 are one person, whom the customary split DS1 / DS2 puts on both sides. 102, 104, 107 and 217 are paced and
 customarily left out. Headers begin their comments with age and sex; they are null where not. Ventricular flutter
 waves (`!`, in 207) and blocked P waves (`x`) are not beats. Rhythm codes come with or without a trailing zero byte.
+Labels are never null and never `[]`: a row is an annotated beat, or a window inside one annotated rhythm.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ of 10 s (3,600 samples at 360 Hz).
   ANSI/AAMI EC57 (N, S, V, F, Q). A window holds some ten beats, which may be of several types: `window_symbols` lists
   the annotation symbols of all of them in order, to choose windows without doubt (ventricular flutter waves, in record
   207, are no beats and not among them). Neighbouring windows overlap: a record's rows are no independent samples.
+- **Labels** are known for every row, one class in each column.
 - **Config `rhythm`**: consecutive windows that do not overlap, each inside one annotated rhythm, from where the rhythm
   begins; a run of less than 10 s gives none. `labels_rhythm` is its name, the code is in `statements`.
 - **Splits** are the customary DS1 and DS2 of 22 records each, and `paced`, the four records of patients with a
