@@ -195,7 +195,9 @@ def test_a_truncated_struct_is_refused_by_name(tmp_path, keep):
 def test_a_file_that_is_no_matlab_file_is_refused_by_name(tmp_path):
     builder = write_source(tmp_path)
     (tmp_path / "TrainingSet" / "A0001.mat").write_bytes(b"<html>not found</html>" * 50)
-    with pytest.raises(ValueError, match="A0001 cannot be read .*: .* is no MATLAB file or truncated; fetch it again"):
+    with pytest.raises(
+        ValueError, match="A0001 cannot be read .*: .* is no MATLAB file or truncated; download it again"
+    ):
         next(builder.read(builder.recordings()[0]))
 
 

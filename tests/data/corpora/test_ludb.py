@@ -164,7 +164,7 @@ def test_recordings_that_are_not_on_disk_are_told_apart(source):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"51\n"', '"fifty\n"', r"ID '1': Age is 'fifty\\n'; a number or '>89' is expected: fetch the table again"),
+        ('"51\n"', '"fifty\n"', r"ID '1': Age is 'fifty\\n'; a number or '>89' is expected: download the table again"),
         ('"51\n"', '"-5\n"', "ID '1': Age is '-5"),
         ('"F\n","51\n"', '"X\n","51\n"', r"ID '1': Sex is 'X\\n'; M or F is expected"),
         ("Sinus bradycardia", "Sinus something", "ID '1': Rhythms is 'Sinus something'; one of 'Sinus rhythm'"),

@@ -205,14 +205,16 @@ def test_a_truncated_recording_is_named(source):
 
 def test_an_annotation_of_another_record_is_refused(source):
     write_record(source, "106", annotations=[(18, "+", "(N\0"), (NUM_SAMPLES, "N", "")])
-    with pytest.raises(ValueError, match="annotation 106.atr is damaged: .* within the record's 12000 samples; fetch"):
+    with pytest.raises(
+        ValueError, match="annotation 106.atr is damaged: .* within the record's 12000 samples; download"
+    ):
         rows_of(MITBIH(source), "106")
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0", b"\0"])
 def test_an_empty_annotation_is_refused(source, content):
     (source / "101.atr").write_bytes(content)
-    with pytest.raises(ValueError, match="annotation 101.atr (is damaged|cannot be read).*fetch .*101.atr again"):
+    with pytest.raises(ValueError, match="annotation 101.atr (is damaged|cannot be read).*download .*101.atr again"):
         rows_of(MITBIH(source), "101")
 
 

@@ -252,7 +252,7 @@ def test_an_ecg_id_that_comes_twice_is_an_error(source):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (FIRST, "'NORM': 100.0, 'LVOLT', 0.0", r"ecg_id 1: scp_codes is \"\{'NORM'.*fetch the table again"),
+        (FIRST, "'NORM': 100.0, 'LVOLT', 0.0", r"ecg_id 1: scp_codes is \"\{'NORM'.*download the table again"),
         (FIRST, "'NORM', 'SR'", "ecg_id 1: scp_codes is .*which cannot be"),
         (f'"{{{FIRST}}}"', "7", "ecg_id 1: scp_codes is '7'"),
         (f'"{{{FIRST}}}"', "", "ecg_id 1: scp_codes is ''"),
@@ -279,7 +279,7 @@ def test_a_cell_that_cannot_be_is_named(source, old, new, message):
 def test_a_table_that_breaks_off_is_an_error(source):
     table = source / "ptbxl_database.csv"
     table.write_text(table.read_text()[:-60])
-    with pytest.raises(ValueError, match="is no CSV from line 34 on .unexpected end of data.: fetch it again"):
+    with pytest.raises(ValueError, match="is no CSV from line 34 on .unexpected end of data.: download it again"):
         PTBXL(source).recordings()
 
 

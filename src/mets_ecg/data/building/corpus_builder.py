@@ -215,15 +215,15 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
             rows = []
             for row in reader:
                 if None in row:
-                    raise ValueError(f"{path}, line {reader.line_num} has more cells than columns: fetch it again")
+                    raise ValueError(f"{path}, line {reader.line_num} has more cells than columns: download it again")
                 rows.append({name: "" if cell is not None and is_empty(cell) else cell for name, cell in row.items()})
             return rows
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}, line {_first_damaged_line(path)} is not UTF-8: fetch it again") from error
+            raise ValueError(f"{path}, line {_first_damaged_line(path)} is not UTF-8: download it again") from error
         except csv.Error as error:
             # The row that could not be read is not counted; an open quote may make it as long as the rest of the file.
             raise ValueError(
-                f"{path} is no CSV from line {reader.line_num + 1} on ({error}): fetch it again"
+                f"{path} is no CSV from line {reader.line_num + 1} on ({error}): download it again"
             ) from error
 
 

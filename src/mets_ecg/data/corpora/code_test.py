@@ -113,7 +113,7 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
         for index, line in enumerate(read_table(path, CLASSES)):
             wrong = [f"{name} is {line[name]!r}" for name in CLASSES if line[name] not in ("0", "1")]
             if wrong:
-                raise ValueError(f"{path}, recording {index}: {wrong[0]}, neither 0 nor 1: fetch it again")
+                raise ValueError(f"{path}, recording {index}: {wrong[0]}, neither 0 nor 1: download it again")
             labels.append([name for name in CLASSES if line[name] == "1"])
         return labels
 
@@ -123,7 +123,7 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
         if len(attributes) != len(self._gold_standard):
             raise ValueError(
                 f"{path} has {len(attributes)} lines and annotations/gold_standard.csv has {len(self._gold_standard)}, "
-                "but each must have one for every tracing: fetch both again"
+                "but each must have one for every tracing: download both again"
             )
         recordings = []
         for index, (line, labels) in enumerate(zip(attributes, self._gold_standard, strict=True)):
@@ -133,7 +133,7 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
             except (ValueError, KeyError) as error:
                 raise ValueError(
                     f"{path}, recording {index}: age {line['age']!r} or sex {line['sex']!r} cannot be; ages are "
-                    "numbers, the sexes M and F: fetch it again"
+                    "numbers, the sexes M and F: download it again"
                 ) from error
             fields = {
                 "labels_code_test": labels,
@@ -155,11 +155,11 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
         where = f"{self.source / _TRACINGS}, recording {recording.record_id}"
         signal = _read_trimmed(tracings.dataset, int(recording.record_id))
         if not signal.size:
-            raise ValueError(f"{where} holds nothing but zeros: fetch it again, or leave it out")
+            raise ValueError(f"{where} holds nothing but zeros: download it again, or leave it out")
         try:
             columns = encode_signal(signal * tracings.mv_per_unit)
         except ValueError as error:
-            raise ValueError(f"{where}: {error}; fetch it again, or leave it out") from error
+            raise ValueError(f"{where}: {error}; download it again, or leave it out") from error
         yield {
             "record_id": recording.record_id,
             **recording.fields,

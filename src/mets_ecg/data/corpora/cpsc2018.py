@@ -100,7 +100,7 @@ class CPSC2018(CorpusBuilder):
             if not numbers or not set(numbers) <= set("123456789"):
                 raise ValueError(
                     f"{table}: recording {line['Recording']!r} has the labels {', '.join(numbers) or 'none'}; one to "
-                    f"three of 1 to {len(LABELS)} are expected: fetch the table again"
+                    f"three of 1 to {len(LABELS)} are expected: download the table again"
                 )
             fields = {
                 "statements": statements_of(dict.fromkeys(numbers)),
@@ -118,14 +118,14 @@ class CPSC2018(CorpusBuilder):
         if signal.ndim != 2 or len(signal) != len(STANDARD_LEADS) or not signal.size or signal.dtype.kind not in "fiu":
             raise ValueError(
                 f"CPSC2018 recording {recording.record_id}: ECG.data in {path} has the shape {signal.shape} of "
-                f"{signal.dtype}; numbers of {len(STANDARD_LEADS)} leads by samples are expected: fetch it again"
+                f"{signal.dtype}; numbers of {len(STANDARD_LEADS)} leads by samples are expected: download it again"
             )
         try:
             columns = encode_signal(signal)
         except ValueError as error:
             raise ValueError(
-                f"CPSC2018 recording {recording.record_id}: {error}; ECG.data in {path} is not in mV or damaged, fetch "
-                "it again or leave it out"
+                f"CPSC2018 recording {recording.record_id}: {error}; ECG.data in {path} is not in mV or damaged, "
+                "download it again or leave it out"
             ) from error
         yield {
             "record_id": recording.record_id,
@@ -147,8 +147,8 @@ def _read_struct(path: Path) -> dict:
         raise
     except Exception as error:  # it raises any kind on files that are cut or no MATLAB files
         raise ValueError(
-            f"CPSC2018 recording {path.stem} cannot be read ({error}): {path} is no MATLAB file or truncated; fetch it "
-            "again"
+            f"CPSC2018 recording {path.stem} cannot be read ({error}): {path} is no MATLAB file or truncated; "
+            "download it again"
         ) from error
     ecg = content.get("ECG")
     missing = [name for name in ("sex", "age", "data") if not isinstance(ecg, dict) or name not in ecg]

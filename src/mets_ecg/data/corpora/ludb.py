@@ -117,7 +117,7 @@ on it with its confidence interval.
         def wrong(column: str, expected: str) -> ValueError:
             return ValueError(
                 f"{self.source / _TABLE}, ID {name!r}: {column} is {(line[column] or '')!r}; {expected} is expected: "
-                "fetch the table again"
+                "download the table again"
             )
 
         if not name.isdecimal():

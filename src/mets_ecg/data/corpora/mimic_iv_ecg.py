@@ -132,7 +132,7 @@ report and measurements.
                 start_time = None if is_empty(time) else datetime.fromisoformat(time).isoformat()
             except ValueError as error:
                 raise ValueError(
-                    f"{table}: study {study} has the ecg_time {time!r}, no date: fetch it again"
+                    f"{table}: study {study} has the ecg_time {time!r}, no date: download it again"
                 ) from error
             fields = {"patient_id": patient, "fold": fold, "start_time": start_time}
             recordings.append(Recording(study, (f"{path}.hea", f"{path}.dat"), _SPLITS[fold], fields))
@@ -188,9 +188,11 @@ def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
                 if cells:
                     yield choose(cells)
         except IndexError:
-            raise ValueError(f"{path}, line {reader.line_num} has fewer cells than columns: fetch it again") from None
+            raise ValueError(
+                f"{path}, line {reader.line_num} has fewer cells than columns: download it again"
+            ) from None
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 at byte {error.start}: fetch it again") from error
+            raise ValueError(f"{path} is not UTF-8 at byte {error.start}: download it again") from error
 
 
 def _number(cell: str, table: Path, column: str) -> str:

@@ -212,7 +212,7 @@ class Annotation:
             if self.notes[i] not in RHYTHMS:
                 raise ValueError(
                     f"MIT-BIH annotation {self.name} has the rhythm {self.notes[i]!r} at sample {begin}: known ones "
-                    f"are {', '.join(RHYTHMS)}; fetch {self.name} again"
+                    f"are {', '.join(RHYTHMS)}; download {self.name} again"
                 )
             runs.append((self.notes[i], begin, end))
         return runs
@@ -234,12 +234,12 @@ def read_annotation(path: str | os.PathLike[str], num_samples: int) -> Annotatio
     try:
         annotation = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
     except Exception as error:  # it raises any kind
-        raise ValueError(f"MIT-BIH annotation {path.name} cannot be read ({error}): fetch {path} again") from error
+        raise ValueError(f"MIT-BIH annotation {path.name} cannot be read ({error}): download {path} again") from error
     samples = np.asarray(annotation.sample, dtype=np.int64)
     if not len(samples) or samples.min() < 0 or samples.max() >= num_samples or (np.diff(samples) < 0).any():
         raise ValueError(
             f"MIT-BIH annotation {path.name} is damaged: it has {len(samples)} annotations, which must be some, in the "
-            f"order of time and within the record's {num_samples} samples; fetch {path} again"
+            f"order of time and within the record's {num_samples} samples; download {path} again"
         )
     notes = [note.rstrip("\0").strip() for note in annotation.aux_note]
     return Annotation(path.name, samples, np.array(annotation.symbol), notes, num_samples)

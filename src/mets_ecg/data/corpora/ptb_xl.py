@@ -162,7 +162,7 @@ class PTBXL(CorpusBuilder):
                 values[column] = convert(cell) if cell else None
             except (ValueError, SyntaxError, LookupError, TypeError, AttributeError) as error:
                 raise ValueError(
-                    f"{self.source / _TABLE}, ecg_id {line['ecg_id']}: {column} is {cell!r}, which cannot be: fetch "
+                    f"{self.source / _TABLE}, ecg_id {line['ecg_id']}: {column} is {cell!r}, which cannot be: download "
                     "the table again"
                 ) from error
         return values

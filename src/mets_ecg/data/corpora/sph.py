@@ -139,19 +139,19 @@ class SPH(CorpusBuilder):
         listed = recording.fields.get("num_samples", signal.shape[1])
         if signal.shape[1] != listed:
             raise ValueError(
-                f"SPH recording {path} has {signal.shape[1]} samples, but {listed} by metadata.csv: fetch both again"
+                f"SPH recording {path} has {signal.shape[1]} samples, but {listed} by metadata.csv: download both again"
             )
         departure = limb_lead_error(signal, STANDARD_LEADS)
         if departure is not None and departure > MAX_LIMB_LEAD_ERROR:
             raise ValueError(
                 f"SPH recording {path} is not in the order {', '.join(STANDARD_LEADS)}: a limb lead departs from "
-                f"what leads I and II give by {departure:.0%} of the amplitude; fetch it again, or leave it out"
+                f"what leads I and II give by {departure:.0%} of the amplitude; download it again, or leave it out"
             )
         try:
             columns = encode_signal(signal, _UNITS_PER_MV)
         except ValueError as error:
             raise ValueError(
-                f"SPH recording {path} is not in millivolts or damaged ({error}): fetch it again, or leave it out"
+                f"SPH recording {path} is not in millivolts or damaged ({error}): download it again, or leave it out"
             ) from error
         yield {
             "record_id": recording.record_id,
