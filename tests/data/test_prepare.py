@@ -1,4 +1,3 @@
-import datetime
 import json
 
 import datasets
@@ -41,7 +40,7 @@ def ragged_rows() -> list[dict]:
                 "statements": [{"code": "SR", "likelihood": 0.0}] if i % 2 else [],
                 "labels_super": [["MI"], None, [], ["NORM", "MI"]][i % 4],
                 "fold": i + 1 if i % 2 else None,
-                "start_time": datetime.datetime(1999, 1, i + 1, 12) if i % 2 else None,
+                "start_time": f"1999-01-{i + 1:02}T12:00:00" if i % 2 else None,
             }
         )
     return rows

@@ -1,4 +1,3 @@
-import datetime
 import json
 import subprocess
 import sys
@@ -44,7 +43,7 @@ def make_row(i: int) -> dict:
         "statements": [{"code": "NORM", "likelihood": 100.0}] * (i % 3),
         "labels_super": [["NORM"], ["MI", "NORM"], [], None][i % 4],
         "fold": i // 20 + 1 if i % 6 else None,
-        "start_time": datetime.datetime(1990, 1, 1) + datetime.timedelta(days=i) if i % 2 else None,
+        "start_time": f"1990-01-01T00:{i // 60:02}:{i % 60:02}" if i % 2 else None,
         "input_values": signal,
         "num_valid": num_valid,
         "lead_mask": lead_mask,

@@ -50,7 +50,7 @@ def corpus_features(
             "sex": Value("string"),
             "device": Value("string"),
             "fold": Value("int32"),
-            "start_time": Value("timestamp[ms]"),
+            "start_time": Value("string"),  # ISO 8601: torch has no type for a time
             **(extra_columns or {}),
         }
     )

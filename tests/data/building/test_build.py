@@ -481,6 +481,7 @@ def test_what_is_odd_but_real_is_kept_and_counted(source, tmp_path, capsys):
         "large_amplitude": counted("1"),
         "empty_report": counted("443"),
         "no_finding": counted("292"),
+        "repaired_text": counted(),
     }
     said = capsys.readouterr().out
     for line in (
@@ -496,7 +497,7 @@ def test_what_is_odd_but_real_is_kept_and_counted(source, tmp_path, capsys):
     }
     assert len(rows) == 33
     assert set(rows["292"]["signal"][7]) == {77} and rows["1"]["signal"][2][500] == -12_000
-    assert rows["443"]["report"] == " "  # as in the table
+    assert rows["443"]["report"] is None
 
 
 def found(signal, **row) -> set[str]:
@@ -525,16 +526,33 @@ def test_an_amplitude_is_large_beyond_10_mv_from_the_baseline():
     assert found([[INVALID_SAMPLE, -10_001, 0]]) == {"missing_samples", "large_amplitude"}
 
 
-def test_reports_are_empty_or_without_finding_or_absent():
-    signal = [[0, 1]]
-    assert found(signal) == found(signal, report=None) == set()
-    assert found(signal, report=" \n") == {"empty_report"}
-    assert found(signal, report="edit:", findings=[]) == {"no_finding"}
-    assert found(signal, report="sinus rhythm", findings=["sinus rhythm"]) == set()
+class WithReports(FromArrays):
+    """Reports as tables have them."""
+
+    texts = ("sinus rhythm", "nan", "None", "NULL", "<NA>", " ", None, "edit:", "sinusrhythmus unbestÃ¤tigter bericht")
+
+    def recordings(self):
+        return [Recording(f"{i}", (), "train", {"report": text}) for i, text in enumerate(self.texts)]
+
+
+def test_empty_reports_are_no_findings_and_misread_ones_are_repaired_and_both_are_counted(tmp_path):
+    summary = build_corpus(WithReports(tmp_path), tmp_path / "corpus", num_proc=1)
+    rows = SavedCorpus(tmp_path / "corpus").streams()["train"]
+    rows = [(row["report"], row["report_en"], row["findings"]) for row in rows]
+    assert rows[0] == ("sinus rhythm", "sinus rhythm.", ["sinus rhythm"])
+    assert rows[1:7] == [(None, None, None)] * 6
+    assert rows[7] == ("edit:", "", [])
+    assert rows[8] == ("sinusrhythmus unbestätigter bericht", "sinus rhythm.", ["sinus rhythm"])
+    conditions = {name: own for name, own in summary["conditions"].items() if own["count"]}
+    assert conditions == {
+        "empty_report": counted(*"123456"),
+        "no_finding": counted("7"),
+        "repaired_text": counted("8"),
+    }
 
 
 def test_reports_are_given_in_english_or_in_the_users_translation(source, tmp_path, capsys):
-    (tmp_path / "mine.csv").write_text('record_id,report_en\n1,"sinus rhythm, my words. normal ecg"\n2,\n')
+    (tmp_path / "mine.csv").write_text('record_id,report_en\n1,"sinus rhythm, my words. normal ecg"\n2,NaN\n')
     build(source, tmp_path / "out", reports=str(tmp_path / "mine.csv"))
     said = capsys.readouterr().out
     rows = {
@@ -545,7 +563,7 @@ def test_reports_are_given_in_english_or_in_the_users_translation(source, tmp_pa
         "normal ecg" in " ".join(rows["1"]["findings"])
         and rows["1"]["report"] == "sinusrhythmus periphere niederspannung"
     )
-    assert rows["2"]["report_en"] == ""
+    assert rows["2"]["report_en"] is rows["2"]["findings"] is None
     assert rows["3"]["report_en"] and rows["3"]["report_en"] != rows["3"]["report"]
     assert "2 of 2 translations used" in said
 
@@ -555,7 +573,7 @@ def test_reports_are_given_in_english_or_in_the_users_translation(source, tmp_pa
     [
         ("record_id,report_en\n1,a\n1,b\n", "gives record '1' more than once"),
         ("record_id,report\n1,a\n", "lacks the columns report_en"),
-        ("record_id,report_en\nnone,a\n", "--reports: 1 record ids are not in the source, for example 'none'"),
+        ("record_id,report_en\nno,a\n", "--reports: 1 record ids are not in the source, for example 'no'"),
         ("record_id,report_en\n1,a\n2\n", "row 2 has no report_en"),
     ],
 )

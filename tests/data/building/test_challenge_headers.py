@@ -23,19 +23,22 @@ def record_of(*comments: str) -> DigitalRecord:
 
 
 def test_comments_are_read_with_and_without_a_blank_and_codes_once():
-    codes, fields = read_comments(record_of(" Age: 74", "Sex: Male", "Dx: 59118001, 164889003,59118001"))
+    codes, fields = read_comments(record_of(" Age: 74", "Sex: Male", "Dx: 59118001, 164889003,59118001"), {})
     assert codes == ["59118001", "164889003"]
     assert fields == {"age": 74.0, "age_over_89": False, "sex": "male"}
 
 
-@pytest.mark.parametrize("line", ["Dx:", "Dx: Unknown", "Dx: NaN"])
+@pytest.mark.parametrize("line", ["Dx:", "Dx: Unknown", "Dx: NaN", "Rx: 59118001"])
 def test_an_empty_dx_is_unknown_and_what_is_not_told_is_null(line):
-    assert read_comments(record_of(line)) == (None, {"age": None, "age_over_89": None, "sex": None})
+    assert read_comments(record_of(line), {}) == (None, {"age": None, "age_over_89": None, "sex": None})
 
 
-def test_a_header_without_dx_is_refused():
-    with pytest.raises(ValueError, match="record A0001: its header has no comment line 'Dx: "):
-        read_comments(record_of("Age: 74"))
+def test_words_of_dx_are_codes_or_abbreviations_or_refused():
+    abbreviations = {"RBBB": "59118001", "AF": "164889003"}
+    assert read_comments(record_of("Dx: AF,RBBB, 59118001"), abbreviations)[0] == ["164889003", "59118001"]
+    for word in ("RBB", "rbbb", "164889003 59118001", "-1"):
+        with pytest.raises(ValueError, match=f"record A0001: its header has '{word}' in 'Dx', which is neither"):
+            read_comments(record_of(f"Dx: AF,{word}"), abbreviations)
 
 
 def test_records_are_listed_by_name_through_folders_whether_whole_or_not(tmp_path):

@@ -53,6 +53,13 @@ def test_one_id_for_two_recordings_is_refused(tmp_path):
         builder.find()
 
 
+def test_one_file_for_two_recordings_is_refused(tmp_path, monkeypatch):
+    recordings = [Recording("a", ("a.hea",), "all"), Recording("b", ("./a.hea",), "all")]
+    monkeypatch.setattr(Two, "recordings", lambda self: recordings)
+    with pytest.raises(ValueError, match=r"two: records 'a' and 'b' both name the file \./a\.hea: give every"):
+        Two(tmp_path).find()
+
+
 def test_a_config_that_is_not_there_and_a_source_that_is_no_folder_are_refused(tmp_path):
     assert Two(tmp_path).config == "first" and Two(tmp_path, "second").config == "second"
     with pytest.raises(ValueError, match="two has no config 'third': there are first, second"):
@@ -89,15 +96,23 @@ def test_a_table_is_read_with_its_byte_order_mark_and_line_breaks_in_cells(tmp_p
     ]
 
 
+def test_an_empty_cell_of_a_table_is_empty_whatever_the_table_writes(tmp_path):
+    (row,) = read_table(table(tmp_path, 'a,b,c,d,e,f,g\nnan,None,NULL,<NA>," ",no,\n'), ["a"])
+    assert row == {"a": "", "b": "", "c": "", "d": "", "e": "", "f": "no", "g": ""}
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("id,text\n1,a\n", "lacks the columns fold, age: it has id, text"),
         ("", "lacks the columns id, fold, age: it has "),
-        ("id,fold,age\n1,2,3\n4,5,6,7\n", "line 3 has more cells than columns: fetch it again"),
-        ('id,fold,age\n1,2,3\n1,2,"a\n4,5,b\n6,7,c\n', "is no CSV from line 3 on .unexpected end of data.: fetch it"),
+        ("id,fold,age\n1,2,3\n4,5,6,7\n", "line 3 has more cells than columns: download it again"),
+        (
+            'id,fold,age\n1,2,3\n1,2,"a\n4,5,b\n6,7,c\n',
+            "is no CSV from line 3 on .unexpected end of data.: download it",
+        ),
         ('id,fold,age\n1,2,"a"b\n', "is no CSV from line 2 on .*expected after"),
-        (b"id,fold,age\n" + b"1,2,3\n" * 9000 + b"1,2,\xe4\n", "line 9002 is not UTF-8: fetch it again"),
+        (b"id,fold,age\n" + b"1,2,3\n" * 9000 + b"1,2,\xe4\n", "line 9002 is not UTF-8: download it again"),
         ("id,fold,age\n1,2," + "x" * 200_000 + "\n", "is no CSV from line 2 on .field larger"),
     ],
 )

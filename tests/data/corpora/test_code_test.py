@@ -95,6 +95,11 @@ def test_reads_the_tables(source):
     assert builder.features.encode_example({name: rows[1].get(name) for name in builder.features})
 
 
+def test_recordings_without_a_diagnosis_are_true_negatives_once_the_corpus_is_built(source, round_trip):
+    rows = round_trip(CodeTest(source))
+    assert rows["labels_code_test"][:] == [[], [2], [0, 3], []]
+
+
 def test_cuts_the_padding_at_both_ends_alike(source, signals):
     assert [row["num_samples"] for row in read_all(source)] == [4000, 4000, 4000, 2800]
     late = signals[0].copy()

@@ -41,6 +41,13 @@ def test_what_is_known_is_counted(table, capsys):
     assert "      2  quuxitis" in printed
 
 
+def test_empty_and_misread_reports_of_a_file_are_read_as_those_of_a_corpus(tmp_path):
+    path = tmp_path / "reports.csv"
+    path.write_text("report\nnan\nNone\nsinusrhythmus unbestÃ¤tigter bericht\n", encoding="utf-8")
+    coverage = run_reports(ReportsArguments(file=str(path)))
+    assert (coverage.num_reports, coverage.num_empty, coverage.unknown_words) == (3, 2, {})
+
+
 def test_folds_are_chosen_as_everywhere(table):
     assert run_reports(ReportsArguments(file=str(table), folds=["1-2"])).num_reports == 3
 

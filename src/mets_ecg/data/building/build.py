@@ -20,6 +20,7 @@ from ...signals import INVALID_SAMPLE
 from ..corpora import CORPORA
 from ..reports.english import render_english, split_findings
 from ..rows import source_digest
+from ..text_cells import read_text
 from .card import CONDITIONS, check_output, describe, write_card
 from .corpus_builder import CorpusBuilder, Recording, read_table
 from .download import download
@@ -35,6 +36,7 @@ from .shards import (
 )
 
 _LARGE_AMPLITUDE_MV = 10.0
+_TEXT_COLUMNS = ("report", "report_en", "device")
 
 
 def run_build(arguments: BuildArguments) -> dict | None:
@@ -214,8 +216,9 @@ def _write_shard(builder: CorpusBuilder, content: tuple[Sequence[Recording], Map
                 found = []
                 for row in own:
                     canonical_leads(row["lead_names"])  # refuses what is no lead
-                    _complete(row, translations)
-                    found += [(name, row["record_id"]) for name in _conditions(row)]
+                    repaired = _complete(row, translations)
+                    names = [*_conditions(row), *(["repaired_text"] if repaired else [])]
+                    found += [(name, row["record_id"]) for name in names]
             except MemoryError:
                 raise
             except Exception as error:  # damage that no reader thought of is to be named like any other
@@ -240,16 +243,20 @@ def _is_of_the_system(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno is not None and not mild
 
 
-def _complete(row: dict, translations: Mapping[str, str]) -> None:
-    """Add English text and findings to a row that has a report."""
-    translated = translations.get(row["record_id"])
-    if translated is not None:
-        row["report_en"] = translated
-        row["findings"] = list(split_findings(translated))
+def _complete(row: dict, translations: Mapping[str, str]) -> bool:
+    """Read a row's text, add English text and findings where it has a report; return whether a text was repaired."""
+    translated = row["record_id"] in translations
+    if translated:
+        row["report_en"] = translations[row["record_id"]]
+    cells = {name: row[name] for name in _TEXT_COLUMNS if row.get(name) is not None}
+    row |= {name: read_text(cell) for name, cell in cells.items()}
+    if translated:
+        row["findings"] = None if row["report_en"] is None else list(split_findings(row["report_en"]))
     elif row.get("report") is not None and "report_en" not in row:
         english = render_english(row["report"])
         row["report_en"] = english.text
         row["findings"] = list(english.findings)
+    return any(row[name] not in (None, cell) for name, cell in cells.items())
 
 
 def _conditions(row: Mapping) -> Iterator[str]:
@@ -266,8 +273,8 @@ def _conditions(row: Mapping) -> Iterator[str]:
     peak = np.maximum(np.abs(highest - row["baseline"]), np.abs(lowest - row["baseline"]))
     if (peak > limit)[recorded].any():
         yield "large_amplitude"
-    if row.get("report") is not None:
-        if not row["report"].strip():
+    if "report" in row:
+        if row["report"] is None:
             yield "empty_report"
         elif not row["findings"]:
             yield "no_finding"

@@ -23,6 +23,7 @@ CONDITIONS = {
     "large_amplitude": "beyond 10 mV",
     "empty_report": "with an empty report",
     "no_finding": "whose report states no finding",
+    "repaired_text": "whose text was read in a wrong encoding once, here repaired",
 }
 LICENCES = {
     "cc-by-4.0": "Creative Commons Attribution 4.0 (CC BY 4.0)",

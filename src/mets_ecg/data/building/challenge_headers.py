@@ -6,13 +6,13 @@ Several corpora come so. What published headers hold that is odd is told in `cor
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...io import DigitalRecord, parse_age, parse_sex, read_wfdb_digital
 from ...leads import canonical_leads
+from ..text_cells import is_empty
 from .corpus_builder import Recording, is_apple_double
-
-_UNKNOWN = ("", "nan", "unknown")
 
 
 def list_wfdb(source: Path, folder: Path, split: str) -> list[Recording]:
@@ -70,25 +70,31 @@ def read_twelve_leads(path: Path) -> DigitalRecord:
     return record
 
 
-def read_comments(record: DigitalRecord) -> tuple[list[str] | None, dict]:
+def read_comments(record: DigitalRecord, abbreviations: Mapping[str, str]) -> tuple[list[str] | None, dict]:
     """Return what the Challenge's comment lines tell.
 
+    Args:
+        record: with its comments.
+        abbreviations: SNOMED CT code of each abbreviation that `Dx` may have in place of a code.
+
     Returns:
-        The SNOMED CT codes of `Dx`, each once, None where it is empty; and `age`, `age_over_89` and `sex`, as far as
-        they are known.
+        The SNOMED CT codes of `Dx`, each once, None where it is empty or missing; and `age`, `age_over_89` and `sex`,
+        as far as they are known.
 
     Raises:
-        ValueError: there is no line `Dx`.
+        ValueError: `Dx` has a word that is neither a code nor one of the abbreviations.
     """
     comments = {}
     for line in record.comments:
         key, _, value = line.partition(":")
         comments.setdefault(key.strip().lower(), value.strip())
-    if "dx" not in comments:
+    words = [word.strip() for word in comments.get("dx", "").split(",")]
+    words = [word for word in words if not is_empty(word) and word.lower() != "unknown"]
+    codes = [word if word.isascii() and word.isdecimal() else abbreviations.get(word) for word in words]
+    if None in codes:
         raise ValueError(
-            f"record {record.record_id}: its header has no comment line 'Dx: ...', as all headers of this set have; "
-            "download it again, or write the line, empty if the diagnoses are unknown"
+            f"record {record.record_id}: its header has {words[codes.index(None)]!r} in 'Dx', which is neither a "
+            "SNOMED CT code nor a known abbreviation: write the code in its place"
         )
-    codes = [code.strip() for code in comments["dx"].split(",")]
-    codes = list(dict.fromkeys(code for code in codes if code.lower() not in _UNKNOWN)) or None
+    codes = list(dict.fromkeys(codes)) or None
     return codes, {**parse_age(comments.get("age", "")), "sex": parse_sex(comments.get("sex", ""))}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import posixpath
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from datasets import Features
 from ...io import read_wfdb_digital
 from ..parts import DEFAULT_PARTS
 from ..rows import corpus_features, signal_columns
+from ..text_cells import is_empty
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Recording:
         files: paths relative to the source, all of which must be there.
         split: one of the builder's `splits`.
         fields: the columns of its row that tables tell: `patient_id`, `report`, `statements`, `labels_...` (class
-            names), `age`, `age_over_89`, `sex`, `device`, `fold`, `start_time`. What is absent is null.
+            names), `age`, `age_over_89`, `sex`, `device`, `fold`, `start_time` (ISO 8601). What is absent is null. In a
+            label column null means that the classes are not known, `[]` that the recording has none of them.
     """
 
     record_id: str
@@ -79,9 +82,13 @@ class CorpusBuilder(ABC):
         configs: names of its versions as the Hub will list them, the default one first.
         splits: their names, in order.
         recordings_per_shard: how many go into one Parquet file, about.
+<<<<<<< HEAD
         markers: shell patterns of files or folders in `source` that only this publisher's has, to recognise it by.
         default_parts: what trains, validates and tests where the user does not say; see `mets_ecg.data.parts`.
         shared_patients: patients whom the customary split has on both sides.
+=======
+        one_file: whether all recordings are in one file; otherwise each has files of its own.
+>>>>>>> labels
 
     Args:
         source: the publisher's folder, whole or in part.
@@ -98,6 +105,7 @@ class CorpusBuilder(ABC):
     splits: ClassVar[tuple[str, ...]] = ("full",)  # `datasets` reserves "all"
     # 22 MB of 12 leads, 10 s, 500 Hz. pyarrow 26 may abort a script that leaves a streamed shard of 50 MB half read.
     recordings_per_shard: ClassVar[int] = 500
+    one_file: ClassVar[bool] = False
 
     markers: ClassVar[tuple[str, ...]] = ()
     default_parts: ClassVar[Mapping[str, tuple[str, ...]]] = DEFAULT_PARTS
@@ -153,7 +161,7 @@ class CorpusBuilder(ABC):
         """Return the recordings whose files are there, and those that lack one.
 
         Raises:
-            ValueError: two recordings have one id.
+            ValueError: two recordings have one id or one file.
             FileNotFoundError: nothing is there at all.
         """
         recordings = self.recordings()
@@ -163,6 +171,15 @@ class CorpusBuilder(ABC):
                 f"{self.name}: {len(twice)} record ids occur more than once in {self.source}, {twice[0]!r} among them: "
                 "give every recording once"
             )
+        owners: dict[str, str] = {}
+        for recording in () if self.one_file else recordings:
+            for name in recording.files[:1]:
+                owner = owners.setdefault(posixpath.normpath(name), recording.record_id)
+                if owner != recording.record_id:
+                    raise ValueError(
+                        f"{self.name}: records {owner!r} and {recording.record_id!r} both name the file {name}: give "
+                        "every recording its own"
+                    )
         there, missing = [], []
         for recording in recordings:
             whole = all((self.source / name).is_file() for name in recording.files)
@@ -178,6 +195,8 @@ class CorpusBuilder(ABC):
 
 def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimiter: str = ",") -> list[dict[str, str]]:
     """Read a publisher's CSV table; a byte-order mark and line breaks in cells are understood.
+
+    Empty cells are `""`, whatever the table writes for them (`mets_ecg.data.text_cells`).
 
     Args:
         path: the file.
@@ -207,15 +226,15 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
             rows = []
             for row in reader:
                 if None in row:
-                    raise ValueError(f"{path}, line {reader.line_num} has more cells than columns: fetch it again")
-                rows.append(row)
+                    raise ValueError(f"{path}, line {reader.line_num} has more cells than columns: download it again")
+                rows.append({name: "" if cell is not None and is_empty(cell) else cell for name, cell in row.items()})
             return rows
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}, line {_first_damaged_line(path)} is not UTF-8: fetch it again") from error
+            raise ValueError(f"{path}, line {_first_damaged_line(path)} is not UTF-8: download it again") from error
         except csv.Error as error:
             # The row that could not be read is not counted; an open quote may make it as long as the rest of the file.
             raise ValueError(
-                f"{path} is no CSV from line {reader.line_num + 1} on ({error}): fetch it again"
+                f"{path} is no CSV from line {reader.line_num + 1} on ({error}): download it again"
             ) from error
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from mets_ecg_cli.reports import ReportsArguments
 
 from ..parts import parse_folds
+from ..text_cells import read_text
 from .english import EnglishReport, render_english, report_language, report_words
 
 _RECORD_ID_COLUMNS = ("ecg_id", "record_id")
@@ -144,7 +145,7 @@ def _read_reports(arguments: ReportsArguments) -> Iterator[tuple[str, str]]:
             if arguments.folds:
                 raise ValueError(f"{path} is a txt and has no folds: leave --folds out, or give a csv")
             for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-                yield str(number), line
+                yield str(number), read_text(line) or ""
         else:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 yield from _read_rows(arguments, csv.DictReader(file))
@@ -180,4 +181,4 @@ def _read_rows(arguments: ReportsArguments, reader: csv.DictReader) -> Iterator[
                 ) from None
             if fold not in wanted:
                 continue
-        yield row[id_column] if id_column else str(number), row[arguments.column] or ""
+        yield row[id_column] if id_column else str(number), read_text(row[arguments.column]) or ""
