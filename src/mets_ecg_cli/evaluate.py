@@ -17,8 +17,8 @@ def task_names() -> list[str]:
 
 
 def check_task(name: str) -> None:
-    """Raise a `ValueError` that says which tasks there are, unless `name` is one or the path of a file."""
-    if name not in (*task_names(), "simulated") and not Path(name).is_file():
+    """Raise a `ValueError` that says which tasks there are, unless `name` is one or the path of a YAML file."""
+    if name not in (*task_names(), "simulated") and Path(name).suffix not in (".yaml", ".yml"):
         raise ValueError(f"--task {name}: there are {', '.join(task_names())}, or the path of a task's YAML file")
 
 
