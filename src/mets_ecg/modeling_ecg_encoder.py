@@ -36,7 +36,7 @@ class ECGEncoderOutput(ModelOutput):
 
 
 class ECGPreTrainedModel(PreTrainedModel):
-    """Parent of this package's models: `from_pretrained` raises where weights are missing, left over or misshapen."""
+    """Parent of this package's models: `from_pretrained` raises where weights are missing, unexpected or mismatched."""
 
     main_input_name = "input_values"
     # The ResNet has no attention, and the text encoder is asked itself: neither may refuse what is meant for it.
@@ -48,7 +48,7 @@ class ECGPreTrainedModel(PreTrainedModel):
         """Load a model; see `transformers.PreTrainedModel.from_pretrained`.
 
         Raises:
-            ValueError: the weights do not fit the model (a weight is missing, left over or of another shape) and
+            ValueError: the weights do not fit the model (a weight is missing, unexpected or of another shape) and
                 `ignore_mismatched_sizes` was not asked for: transformers would go on with random weights.
             OSError: there is no such model, or its file cannot be read.
         """
@@ -67,10 +67,10 @@ class ECGPreTrainedModel(PreTrainedModel):
                 f"the weights in {pretrained_model_name_or_path!s} cannot be read ({error}): the file is damaged "
                 "or incomplete; download or save it again"
             ) from error
-        misshapen = [
+        mismatched = [
             f"{name} {tuple(saved)} instead of {tuple(own)}" for name, saved, own in info.get("mismatched_keys", ())
         ]
-        kinds = {"missing": info["missing_keys"], "left over": info["unexpected_keys"], "misshapen": misshapen}
+        kinds = {"missing": info["missing_keys"], "unexpected": info["unexpected_keys"], "mismatched": mismatched}
         problems = [_name_some(kind, names) for kind, names in kinds.items() if names]
         if problems and not lenient:
             raise ValueError(
