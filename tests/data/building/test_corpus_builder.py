@@ -94,10 +94,13 @@ def test_a_table_is_read_with_its_byte_order_mark_and_line_breaks_in_cells(tmp_p
     [
         ("id,text\n1,a\n", "lacks the columns fold, age: it has id, text"),
         ("", "lacks the columns id, fold, age: it has "),
-        ("id,fold,age\n1,2,3\n4,5,6,7\n", "line 3 has more cells than columns: fetch it again"),
-        ('id,fold,age\n1,2,3\n1,2,"a\n4,5,b\n6,7,c\n', "is no CSV from line 3 on .unexpected end of data.: fetch it"),
+        ("id,fold,age\n1,2,3\n4,5,6,7\n", "line 3 has more cells than columns: download it again"),
+        (
+            'id,fold,age\n1,2,3\n1,2,"a\n4,5,b\n6,7,c\n',
+            "is no CSV from line 3 on .unexpected end of data.: download it",
+        ),
         ('id,fold,age\n1,2,"a"b\n', "is no CSV from line 2 on .*expected after"),
-        (b"id,fold,age\n" + b"1,2,3\n" * 9000 + b"1,2,\xe4\n", "line 9002 is not UTF-8: fetch it again"),
+        (b"id,fold,age\n" + b"1,2,3\n" * 9000 + b"1,2,\xe4\n", "line 9002 is not UTF-8: download it again"),
         ("id,fold,age\n1,2," + "x" * 200_000 + "\n", "is no CSV from line 2 on .field larger"),
     ],
 )

@@ -74,6 +74,7 @@ class CorpusBuilder(ABC):
 
     Class attributes:
         name: as commands spell it, with hyphens.
+        version: of what `recordings` and `read` give for the same files; raised when that changes.
         info: for the card.
         configs: names of its versions as the Hub will list them, the default one first.
         splits: their names, in order.
@@ -89,6 +90,7 @@ class CorpusBuilder(ABC):
     """
 
     name: ClassVar[str]
+    version: ClassVar[int]
     info: ClassVar[CorpusInfo]
     configs: ClassVar[tuple[str, ...]] = ("default",)
     splits: ClassVar[tuple[str, ...]] = ("full",)  # `datasets` reserves "all"
@@ -129,7 +131,7 @@ class CorpusBuilder(ABC):
 
         Raises:
             FileNotFoundError: a table is missing.
-            ValueError: a table lacks a column or holds what cannot be.
+            ValueError: a table lacks a column or has an impossible value.
         """
 
     def read(self, recording: Recording) -> Iterator[dict]:
@@ -199,15 +201,15 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
             rows = []
             for row in reader:
                 if None in row:
-                    raise ValueError(f"{path}, line {reader.line_num} has more cells than columns: fetch it again")
+                    raise ValueError(f"{path}, line {reader.line_num} has more cells than columns: download it again")
                 rows.append(row)
             return rows
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}, line {_first_damaged_line(path)} is not UTF-8: fetch it again") from error
+            raise ValueError(f"{path}, line {_first_damaged_line(path)} is not UTF-8: download it again") from error
         except csv.Error as error:
             # The row that could not be read is not counted; an open quote may make it as long as the rest of the file.
             raise ValueError(
-                f"{path} is no CSV from line {reader.line_num + 1} on ({error}): fetch it again"
+                f"{path} is no CSV from line {reader.line_num + 1} on ({error}): download it again"
             ) from error
 
 

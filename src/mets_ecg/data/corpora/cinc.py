@@ -56,6 +56,7 @@ class CinC(CorpusBuilder):
     """CinC 2021: one row a recording, database by database, in the order of names."""
 
     name = "cinc"
+    version = 1
     splits = tuple(DATABASES.values())
     info = CorpusInfo(
         title="PhysioNet/Computing in Cardiology Challenge 2021, training set",

@@ -58,6 +58,7 @@ class CodeTest(CorpusBuilder):
     """CODE-test: one row a tracing, in their order in the file."""
 
     name = "code-test"
+    version = 1
     splits = ("test",)
     info = CorpusInfo(
         title="CODE-test: an annotated 12-lead ECG dataset",

@@ -52,6 +52,7 @@ class LUDB(CorpusBuilder):
     """LUDB: one row a recording, in the order of the publisher's table."""
 
     name = "ludb"
+    version = 1
     info = CorpusInfo(
         title="Lobachevsky University Electrocardiography Database",
         description="""\

@@ -59,6 +59,7 @@ class MIMICIVECG(CorpusBuilder):
     """MIMIC-IV-ECG: one row a study, in the order of `record_list.csv`."""
 
     name = "mimic-iv-ecg"
+    version = 1
     splits = ("train", "validation", "test")
     info = CorpusInfo(
         title="MIMIC-IV-ECG: Diagnostic Electrocardiogram Matched Subset",

@@ -78,6 +78,7 @@ class MITBIH(CorpusBuilder):
     """MIT-BIH: one row a beat (config `beats`) or one row a window inside one rhythm (config `rhythm`)."""
 
     name = "mit-bih"
+    version = 1
     configs = ("beats", "rhythm")
     splits = tuple(_RECORDS)
     recordings_per_shard = 1  # whose 2,300 windows overlap

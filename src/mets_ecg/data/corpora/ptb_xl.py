@@ -60,6 +60,7 @@ class PTBXL(CorpusBuilder):
     """PTB-XL: one row a recording, in the order of the publisher's table."""
 
     name = "ptb-xl"
+    version = 1
     configs = ("100hz", "500hz")
     splits = ("train", "validation", "test")
     info = CorpusInfo(
