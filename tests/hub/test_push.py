@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, List, SplitDict, SplitInfo, Value
 from datasets.info import DatasetInfosDict
-from huggingface_hub import DatasetCard, DatasetCardData
+from huggingface_hub import DatasetCardData
 
-from mets_ecg.hub.push import _num_rows, push_corpus, read_corpus_folder, run_push
-from mets_ecg_cli.push import PushArguments
+from mets_ecg.hub.push import push_corpus
 
 FEATURES = Features(
     {
@@ -381,32 +380,8 @@ def test_a_folder_that_is_no_whole_corpus_is_refused(corpus, damage, error, reas
         push_corpus(corpus, NAME)
 
 
-def test_every_footer_is_read_once(original, monkeypatch):
-    read = []
-    monkeypatch.setattr("mets_ecg.hub.push._num_rows", lambda path, real=_num_rows: read.append(path) or real(path))
-    monkeypatch.setattr("mets_ecg.hub.push.get_token", lambda: None)
-    with pytest.raises(PermissionError, match="there is no token for the Hub"):
-        run_push(PushArguments(str(original), NAME))
-    assert sorted(read) == sorted(original.rglob("*.parquet"))
-
-
 def test_nothing_is_sent_of_a_corpus_with_a_missing_shard(loopback_hub, session, corpus):
     damage_missing(corpus)
     seen = len(loopback_hub.requests)
     assert session.ask(PUSH, str(corpus), "--repo-id", NAME)["error"] == "FileNotFoundError"
     assert len(loopback_hub.requests) == seen
-
-
-def test_a_card_may_list_its_files(corpus):
-    card = DatasetCard.load(corpus / "README.md")
-    for config in card.data.configs:
-        for entry in config["data_files"]:
-            entry["path"] = sorted(path.relative_to(corpus).as_posix() for path in corpus.glob(entry["path"]))
-    card.save(corpus / "README.md")
-    read = read_corpus_folder(corpus)
-    assert read.rows == dict.fromkeys(SAMPLES, ROWS)
-    assert set(read.files) == names_in(corpus)
-    assert read.others == []
-    damage_missing(corpus)
-    with pytest.raises(FileNotFoundError, match="has no 500hz/train-00001-of-00003.parquet, which its card names"):
-        read_corpus_folder(corpus)

@@ -144,42 +144,32 @@ def read_corpus_folder(folder: str | os.PathLike[str]) -> CorpusFolder:
     stated = DatasetInfosDict.from_dataset_card_data(card.data)
     for config, splits in _data_files(card, folder).items():
         rows[config] = {}
-        for split, patterns in splits.items():
-            shards = [shard for pattern in patterns for shard in _shards(folder, split, pattern)]
-            rows[config][split] = sum(_num_rows(folder / shard) for shard in shards)
+        for split, pattern in splits.items():
+            shards = split_files(folder / PurePosixPath(pattern).parent, split)
+            rows[config][split] = sum(map(_num_rows, shards))
             expected = (stated[config].splits or {}).get(split) if config in stated else None
             if expected is not None and expected.num_examples != rows[config][split]:
                 raise ValueError(
                     f"{str(folder)!r}: the card states {expected.num_examples} rows for {config}, {split}, the shards "
                     f"have {rows[config][split]}: {REBUILD}"
                 )
-            summary = PurePosixPath(shards[0]).parent / BUILD_SUMMARY
-            files += shards + ([str(summary)] if (folder / summary).is_file() else [])
+            summary = [path for path in [shards[0].with_name(BUILD_SUMMARY)] if path.is_file()]
+            files += [path.relative_to(folder).as_posix() for path in shards + summary]
     files = list(dict.fromkeys(files))
     found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
     shown = (path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
     return CorpusFolder(folder, rows, files, [name for name in shown if name not in files])
 
 
-def _data_files(card: DatasetCard, folder: Path) -> dict[str, dict[str, list[str]]]:
-    """Config -> split -> patterns of its files, as the card says."""
-    configs = {}
-    for config in card.data.to_dict().get("configs") or []:
-        paths = {entry["split"]: entry["path"] for entry in config.get("data_files") or []}
-        configs[config["config_name"]] = {s: [path] if isinstance(path, str) else path for s, path in paths.items()}
+def _data_files(card: DatasetCard, folder: Path) -> dict[str, dict[str, str]]:
+    """Config -> split -> pattern of its files, as the card says."""
+    configs = {
+        config["config_name"]: {entry["split"]: entry["path"] for entry in config.get("data_files") or []}
+        for config in card.data.to_dict().get("configs") or []
+    }
     if not any(configs.values()):
         raise ValueError(f"the card of {str(folder)!r} names no data files: it was not made by `mets-ecg build`")
     return configs
-
-
-def _shards(folder: Path, split: str, pattern: str) -> list[str]:
-    """The shards that a pattern of the card stands for."""
-    path = PurePosixPath(pattern)
-    whole = path.name == f"{split}-*.parquet"
-    found = split_files(folder / path.parent, split) if whole else sorted(folder.glob(pattern))
-    if not found:
-        raise FileNotFoundError(f"{str(folder)!r} has no {pattern}, which its card names: {REBUILD}")
-    return [path.relative_to(folder).as_posix() for path in found]
 
 
 def _num_rows(path: Path) -> int:

@@ -135,7 +135,7 @@ def server(make_server):
 
 
 def get(server, folder, **options):
-    return download(server.url, folder, **{"progress": False, "num_workers": 3, "max_retries": 2, **options})
+    return download(server.url, folder, **{"num_workers": 3, "max_retries": 2, **options})
 
 
 def contents(folder):
@@ -208,7 +208,6 @@ def test_a_path_that_leaves_the_folder_is_refused(server, tmp_path, path):
     [
         ("<html>log in</html>", "is '<html>log in</html>' where a SHA-256 and a path should be"),
         (f"{'0' * 64}  table.csv", "gives 'table.csv' a second checksum"),
-        (f"{'0' * 64}  table.csv.part", "names 'table.csv' and 'table.csv.part'"),
     ],
 )
 def test_a_list_that_cannot_be_used(server, tmp_path, line, reason):
@@ -223,22 +222,6 @@ def test_an_address_without_a_list(server, tmp_path):
     with pytest.raises(OSError, match="list of files cannot be downloaded: SHA256SUMS.txt: 404 .*such as"):
         get(server, tmp_path / "db")
     assert not (tmp_path / "db").exists() and len(server.log) == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "reason"),
-    [
-        ({"base_url": "physionet.org/files/x/1.0/"}, ValueError, "give an address such as https"),
-        ({"patterns": "*.csv"}, TypeError, r"write \['\*.csv'\]"),
-        ({"patterns": ()}, ValueError, "patterns is empty"),
-        ({"num_workers": 0}, ValueError, "num_workers is 0"),
-        ({"max_retries": -1}, ValueError, "max_retries is -1"),
-        ({"folder": __file__}, NotADirectoryError, "is not a folder"),
-    ],
-)
-def test_arguments(tmp_path, options, error, reason):
-    with pytest.raises(error, match=reason):
-        download(**{"base_url": "http://127.0.0.1:9/", "folder": tmp_path, "max_retries": 0, **options})
 
 
 def test_a_summary_reads_as_a_sentence():
@@ -305,6 +288,12 @@ def test_a_busy_server_is_waited_for_as_it_asks(server, tmp_path):
     assert [entry["status"] for entry in server.requests("table.csv")] == [503, 429, 200]
 
 
+def test_a_file_that_needs_a_login_says_where_it_goes(server, tmp_path):
+    server.plans["table.csv"] = [{"status": 403}]
+    with pytest.raises(OSError, match="table.csv: 403 .*login in ~/.netrc"):
+        get(server, tmp_path)
+
+
 @pytest.mark.parametrize("asked", ["100000", "Fri, 01 Jan 2100 00:00:00 GMT", "?"])
 def test_a_wait_has_a_limit(server, tmp_path, monkeypatch, asked):
     monkeypatch.setattr(module, "_LONGEST_BACKOFF", 0.2)
@@ -336,12 +325,6 @@ def test_missing_files_are_counted_after_the_others_went_on(make_server, tmp_pat
     assert len(server.log) == 41, "a missing file is not asked for again"
 
 
-def test_a_file_under_lock_says_where_its_key_goes(server, tmp_path):
-    server.plans["table.csv"] = [{"status": 403}]
-    with pytest.raises(OSError, match="table.csv: 403 .*login in ~/.netrc"):
-        get(server, tmp_path)
-
-
 # What the folder holds.
 
 
@@ -367,13 +350,6 @@ def test_a_changed_file_stays_until_the_right_one_is_there(server, tmp_path):
     with pytest.raises(OSError, match="404"):
         get(server, tmp_path)
     assert (tmp_path / "table.csv").read_bytes() == b"mine"
-
-
-def test_a_removed_file_is_downloaded_again(server, tmp_path):
-    get(server, tmp_path)
-    (tmp_path / "table.csv").unlink()
-    get(server, tmp_path)
-    assert contents(tmp_path) == FILES
 
 
 def test_another_version_is_not_mixed_in(server, make_server, tmp_path):
@@ -486,10 +462,8 @@ def test_after_a_kill_the_next_run_goes_on_and_others_are_kept_out_until_then(ma
 
 
 def test_progress_is_shown_where_there_is_a_terminal(server, tmp_path, monkeypatch, capsys):
-    get(server, tmp_path / "a", progress=True)
+    get(server, tmp_path / "a")
     assert capsys.readouterr().err == "", "not a terminal"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    get(server, tmp_path / "b", progress=True)
+    get(server, tmp_path / "b")
     assert "6/6" in capsys.readouterr().err
-    get(server, tmp_path / "c", progress=False)
-    assert capsys.readouterr().err == ""

@@ -67,7 +67,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def finished_shards(working: Path) -> dict[str, int]:
     """When each finished shard was written, in nanoseconds."""
-    return {path.stem: path.with_suffix(".rows").stat().st_mtime_ns for path in working.glob("*.json")}
+    return {path.stem: path.with_suffix(".parquet").stat().st_mtime_ns for path in working.glob("*.json")}
 
 
 def in_process(work, *args, **options) -> multiprocessing.Process:
@@ -277,27 +277,32 @@ def test_a_killed_build_goes_on_where_it_stopped(folder, working, expected):
     assert content(folder) == expected and not working.exists()
 
 
-@pytest.mark.parametrize("step", [0, 5, 8, 9, 10])
-def test_a_build_killed_while_it_names_its_files_is_finished_by_the_next_call(folder, working, expected, step):
-    def die_at_the_step(real=os.replace):
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("step", [0, 1, 5, 9])
+def test_a_build_killed_while_it_is_finished_is_finished_by_the_next_call(folder, working, expected, replaced, step):
+    """The summary is written, notes of 8 shards are removed, and the folder gets its name."""
+    if replaced:
+        build(folder, key="old")
+
+    def die_at_the_step():
         steps = iter(range(100))
 
-        def replace(source, target):
-            if "finished" in f"{source}{target}" and next(steps) == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            real(source, target)
+        def kill_at_the_step(real):
+            def do(self, *arguments, **options):
+                if (working / "build.json").exists() and next(steps) == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(self, *arguments, **options)
 
-        os.replace = replace
-        build(folder)
+            return do
+
+        os.replace, Path.unlink = kill_at_the_step(os.replace), kill_at_the_step(Path.unlink)
+        build(folder, replaces="old")
 
     process = in_process(die_at_the_step)
     wait_until_none_is_left(process)
-    if step == 10:  # there are 8 shards, the summary and the folder to be named
-        assert process.exitcode == 0
-    else:
-        assert process.exitcode == -signal.SIGKILL and not folder.exists()
-    build(folder, write=None)  # nothing is left to write
-    assert content(folder) == expected and not working.exists()
+    assert process.exitcode == -signal.SIGKILL and (read_summary(folder) or {}).get("key") != "k"
+    build(folder, write=None, replaces="old")  # nothing is left to write
+    assert content(folder) == expected and os.listdir(folder.parent) == ["corpus"]
 
 
 def test_a_build_killed_when_all_is_named_leaves_nothing_behind_after_the_next_call(folder, working, expected):
@@ -361,7 +366,7 @@ def test_a_shard_of_its_own_key_outlives_a_change_elsewhere(folder, tmp_path):
 )
 def test_a_shard_that_was_damaged_meanwhile_is_written_again(folder, working, expected, damage):
     stop_at_the_end(folder)
-    damage(*(working / f"train-00002-of-00008.{suffix}" for suffix in ("rows", "json")))
+    damage(*(working / f"train-00002-of-00008.{suffix}" for suffix in ("parquet", "json")))
     build(folder)
     assert content(folder) == expected
 
@@ -391,7 +396,7 @@ def test_a_full_disk_leaves_no_half_file_under_a_final_name_and_the_build_goes_o
     assert "make room and run the same command, it goes on where it stopped" in said
     assert not folder.exists()
     assert sorted(finished_shards(working)) == [PLAN[0].name, PLAN[4].name]
-    assert not [path for path in working.iterdir() if path.suffix not in (".rows", ".json", ".lock", ".txt")]
+    assert not [path for path in working.iterdir() if path.suffix not in (".parquet", ".json", ".txt")]
     build(folder)
     assert content(folder) == expected
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PureWindowsPath
 from typing import TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 from huggingface_hub.utils import WeakFileLock
@@ -71,7 +71,6 @@ def download(
     patterns: Sequence[str] = ("*",),
     num_workers: int = 8,
     max_retries: int = 5,
-    progress: bool = True,
 ) -> DownloadSummary:
     """Download the files of a PhysioNet database that match, as listed by its `SHA256SUMS.txt`.
 
@@ -87,22 +86,16 @@ def download(
         patterns: of paths below `base_url`, as `fnmatch` reads them: a `*` crosses folders.
         num_workers: connections used at once.
         max_retries: of each file, when the connection breaks, the server is busy or the checksum is wrong.
-        progress: show a bar, where there is a terminal.
 
     Raises:
-        ValueError: an argument is out of range, a pattern matches nothing, or the list of files is damaged or
-            names a path outside of the folder.
-        TypeError: `patterns` is a single string.
+        ValueError: a pattern matches nothing, or the list of files is damaged or names a path outside of the folder.
         FileExistsError: the folder has another version's `SHA256SUMS.txt`.
         RuntimeError: another process downloads into the folder.
         OSError: the list or some files could not be downloaded, after all others were; or the disk is full.
     """
     started = time.monotonic()
-    _check_arguments(base_url, patterns, num_workers, max_retries)
     base_url = base_url.rstrip("/") + "/"
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{str(folder)!r} is not a folder: name another one for the download")
     client = _Client(base_url, folder, max_retries)
     content = client.get_list()
     chosen = _choose(_read_list(content, base_url), patterns, base_url)
@@ -113,8 +106,7 @@ def download(
         pool = ThreadPool(num_workers)
         try:
             outcomes = pool.imap_unordered(client.download, chosen.items())
-            disable = None if progress else True
-            outcomes = list(tqdm(outcomes, total=len(chosen), desc=folder.name, unit="file", disable=disable))
+            outcomes = list(tqdm(outcomes, total=len(chosen), desc=folder.name, unit="file", disable=None))
         finally:
             client.stop.set()
             pool.terminate()
@@ -127,20 +119,6 @@ def download(
         )
     num_bytes = sum(outcome or 0 for outcome in outcomes)
     return DownloadSummary(len(chosen), outcomes.count(None), num_bytes, time.monotonic() - started)
-
-
-def _check_arguments(base_url: str, patterns: Sequence[str], num_workers: int, max_retries: int) -> None:
-    address = urlsplit(base_url)
-    if address.scheme not in ("http", "https") or not address.netloc:
-        raise ValueError(f"base_url is {base_url!r}: give an address such as https://physionet.org/files/ptb-xl/1.0.3/")
-    if isinstance(patterns, str):
-        raise TypeError(f"patterns must be a list, got {patterns!r}: write [{patterns!r}]")
-    if not patterns:
-        raise ValueError("patterns is empty: give at least one, such as '*' for all files")
-    if num_workers < 1:
-        raise ValueError(f"num_workers is {num_workers}: give 1 or more")
-    if max_retries < 0:
-        raise ValueError(f"max_retries is {max_retries}: give 0 or more")
 
 
 def _read_list(content: bytes, base_url: str) -> dict[str, str]:
@@ -164,9 +142,6 @@ def _read_list(content: bytes, base_url: str) -> dict[str, str]:
         if sums.setdefault(path, digest) != digest:
             raise ValueError(f"{where} gives {path!r} a second checksum: nothing was downloaded")
     sums.pop(_SUMS, None)  # it cannot contain its own sum
-    clashes = [path for path in sums if f"{path}.part" in sums]
-    if clashes:
-        raise ValueError(f"{base_url}{_SUMS} names {clashes[0]!r} and {clashes[0] + '.part'!r}, our name for its part")
     return sums
 
 

@@ -39,9 +39,8 @@ from ..rows import ROW_FORMAT_VERSION
 _logger = logging.getLogger(__name__)
 
 BUILD_SUMMARY = "build.json"
+_DAMAGED = "damaged.txt"
 _NAMED = 1000  # records of a kind in a summary: of a corpus of millions they would be megabytes
-# Within the working folder: what becomes the folder, and what was the folder until then.
-_FINISHED, _REPLACED = "finished", "replaced"
 
 # A row group is what a streaming reader fetches at once, and what a writer holds in memory.
 _ROWS_PER_GROUP = 100
@@ -159,26 +158,39 @@ def write_shards(
     if num_proc is not None and num_proc < 1:
         raise ValueError(f"--num-proc {num_proc}: at least one process is needed")
     folder = Path(os.path.abspath(folder))
-    working = folder.with_name(f".{folder.name}.building")
+    working, lock, replaced = (folder.with_name(f".{folder.name}.{end}") for end in ("building", "lock", "replaced"))
     with contextlib.ExitStack() as stack, _explain_full_disk(working):
         finished = _read_finished(folder, shards, key, replaces)
         if finished is None:
             working.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_lock(working / "build.lock"))
+            stack.enter_context(_lock(lock))
+            stack.callback(lock.unlink, missing_ok=True)
             finished = _read_finished(folder, shards, key, replaces)  # by the process that had the lock until now
         if finished is None:
-            for path in (working / _FINISHED).glob("*.parquet"):  # an earlier call was stopped while it finished
-                os.replace(path, working / f"{path.stem}.rows")
-            todo = [shard for shard in shards if _read_note(working, shard, key) is None]
-            _report_unusable(working, shards, todo)
-            _tidy(working, shards)
-            damaged = _run(todo, write, working, key, num_proc, description, total=sum(one.num_rows for one in shards))
-            _refuse_damaged(damaged, excluded, working / "damaged.txt")
-            notes = [_read_note(working, shard, key) for shard in shards]
-            finished = {"key": key, "row_format_version": ROW_FORMAT_VERSION, **summarize(notes)}
-            _finish(working, folder, shards, finished)
-    shutil.rmtree(working, ignore_errors=True)
+            finished = read_summary(working)  # if an earlier call was stopped before it gave the folder its name
+            if finished is None or finished["key"] != key:
+                finished = _write_missing(working, shards, write, key, excluded, num_proc, description)
+                finished = {"key": key, "row_format_version": ROW_FORMAT_VERSION, **summarize(finished)}
+                _write_text(working / BUILD_SUMMARY, json.dumps(finished, indent=2))
+            _tidy(working, {BUILD_SUMMARY, *(f"{shard.name}.parquet" for shard in shards)})
+            if read_summary(folder) is not None:
+                os.replace(folder, replaced)
+            elif folder.is_dir():
+                folder.rmdir()  # it is empty
+            os.replace(working, folder)
+    for path in (working, replaced):
+        shutil.rmtree(path, ignore_errors=True)
     return finished
+
+
+def _write_missing(working: Path, shards: Sequence[Shard], write, key: str, excluded, num_proc, description) -> list:
+    """Write the shards that an earlier call has not; return the summaries of all."""
+    todo = [shard for shard in shards if _read_note(working, shard, key) is None]
+    _report_unusable(working, shards, todo)
+    _tidy(working, {f"{shard.name}{suffix}" for shard in shards for suffix in (".parquet", ".json")} | {_DAMAGED})
+    damaged = _run(todo, write, working, key, num_proc, description, total=sum(shard.num_rows for shard in shards))
+    _refuse_damaged(damaged, excluded, working / _DAMAGED)
+    return [_read_note(working, shard, key) for shard in shards]
 
 
 def count_named(records: Sequence) -> dict:
@@ -251,7 +263,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 def _report_unusable(working: Path, shards: Sequence[Shard], todo: Sequence[Shard]) -> None:
     """Say how much of an earlier call's work is lost."""
-    there = {path.stem for path in working.glob("*.json")}
+    there = {path.stem for path in working.glob("*.json") if path.name != BUILD_SUMMARY}
     unusable = there - ({shard.name for shard in shards} - {shard.name for shard in todo})
     if unusable:
         _logger.warning(
@@ -261,13 +273,10 @@ def _report_unusable(working: Path, shards: Sequence[Shard], todo: Sequence[Shar
         )
 
 
-def _tidy(working: Path, shards: Iterable[Shard]) -> None:
-    """Remove what killed processes and builds of other files left."""
-    names = {f"{shard.name}{suffix}" for shard in shards for suffix in (".rows", ".json")}
+def _tidy(working: Path, names: Collection[str]) -> None:
+    """Remove all but these files, as what killed processes and builds of other files left."""
     for path in working.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name not in names and path.suffix not in (".lock", ".txt"):
+        if path.name not in names:
             path.unlink()
 
 
@@ -275,7 +284,7 @@ def _read_note(working: Path, shard: Shard, key: str) -> dict | None:
     """Return a shard's own summary if it is written, whole and of its key; otherwise None."""
     try:
         note = json.loads((working / f"{shard.name}.json").read_text(encoding="utf-8"))
-        num_bytes = (working / f"{shard.name}.rows").stat().st_size
+        num_bytes = (working / f"{shard.name}.parquet").stat().st_size
     except (FileNotFoundError, ValueError):
         return None
     return note if (note.get("key"), note.get("num_bytes")) == (shard.key or key, num_bytes) else None
@@ -337,7 +346,7 @@ def _write_one(write, shard: Shard, key: str, working: Path, token: str) -> dict
         summary = write(shard.content, partial)
         if not summary.get("damaged"):
             summary |= {"key": key, "num_bytes": partial.stat().st_size}
-            _publish(partial, working / f"{shard.name}.rows")
+            _publish(partial, working / f"{shard.name}.parquet")
             _write_text(working / f"{shard.name}.json", json.dumps(summary))
         return summary
     finally:
@@ -356,20 +365,6 @@ def _refuse_damaged(damaged: Sequence, excluded: Collection[str], path: Path) ->
         f"again, or exclude all that {str(path)!r} names by --exclude {shlex.quote(str(path))}, and run the same "
         "command: it goes on where it stopped"
     )
-
-
-def _finish(working: Path, folder: Path, shards: Iterable[Shard], summary: dict) -> None:
-    """Give shards and folder their names, the folder last: it is there with all that belongs to it, or not at all."""
-    finished = working / _FINISHED
-    finished.mkdir()
-    for shard in shards:
-        os.replace(working / f"{shard.name}.rows", finished / f"{shard.name}.parquet")
-    _write_text(finished / BUILD_SUMMARY, json.dumps(summary, indent=2))
-    if read_summary(folder) is not None:
-        os.replace(folder, working / _REPLACED)
-    elif folder.is_dir():
-        folder.rmdir()  # it is empty
-    os.replace(finished, folder)
 
 
 @contextlib.contextmanager
