@@ -86,7 +86,7 @@ class CorpusBuilder(ABC):
 
     Raises:
         ValueError: there is no such config.
-        FileNotFoundError: `source` is no folder.
+        FileNotFoundError: `source` is not a folder.
     """
 
     name: ClassVar[str]
@@ -180,14 +180,14 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing, a row has more cells than columns, or the text is not UTF-8 or no CSV; the
+        ValueError: a column is missing, a row has more cells than columns, or the text is not UTF-8 or not CSV; the
             message names the line.
     """
     path = Path(path)
     if not path.is_file():
         found = first_names(path.parent) if path.parent.is_dir() else ""
         raise FileNotFoundError(
-            f"no {path.name} in {path.parent}, which {f'holds {found}' if found else 'is empty or no folder'}: "
+            f"no {path.name} in {path.parent}, which {f'holds {found}' if found else 'is empty or not a folder'}: "
             "give the folder as its publisher lays it out"
         )
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -209,7 +209,7 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
         except csv.Error as error:
             # The row that could not be read is not counted; an open quote may make it as long as the rest of the file.
             raise ValueError(
-                f"{path} is no CSV from line {reader.line_num + 1} on ({error}): download it again"
+                f"{path} is not CSV from line {reader.line_num + 1} on ({error}): download it again"
             ) from error
 
 

@@ -102,7 +102,7 @@ def download(
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         _keep_list(folder / _SUMS, content, base_url)
-        # Its threads are daemons: none that waits for a silent server holds Ctrl-C up.
+        # Its threads are daemons: Ctrl-C does not wait for one that waits for a silent server.
         pool = ThreadPool(num_workers)
         try:
             outcomes = pool.imap_unordered(client.download, chosen.items())
@@ -204,22 +204,15 @@ class _Client:
     def download(self, item: tuple[str, str]) -> int | str | None:
         """Return how many bytes were downloaded, None where the file is there, or why it cannot be downloaded."""
         path, digest = item
-        if self._is_there(self.folder / path, digest):
-            return None
+        target = self.folder / path
+        if target.is_file():
+            with target.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() == digest:
+                    return None
         try:
             return self._retry(lambda: self._receive(path, digest), path)
         except _Failure as error:
             return str(error)
-
-    def _is_there(self, target: Path, digest: str) -> bool:
-        if not target.is_file():
-            return False
-        found = hashlib.sha256()
-        with target.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                self._check_stop()
-                found.update(chunk)
-        return found.hexdigest() == digest
 
     def _receive(self, path: str, digest: str) -> int:
         target = self.folder / path

@@ -42,7 +42,7 @@ BUILD_SUMMARY = "build.json"
 _DAMAGED = "damaged.txt"
 _NAMED = 1000  # records of a kind in a summary: of a corpus of millions they would be megabytes
 
-# A row group is what a streaming reader fetches at once, and what a writer holds in memory.
+# A row group is what a streaming reader fetches at once, and what a writer keeps in memory.
 _ROWS_PER_GROUP = 100
 _BYTES_PER_GROUP = 16 * 2**20
 
@@ -169,8 +169,8 @@ def write_shards(
         if finished is None:
             finished = read_summary(working)  # if an earlier call was stopped before it gave the folder its name
             if finished is None or finished["key"] != key:
-                finished = _write_missing(working, shards, write, key, excluded, num_proc, description)
-                finished = {"key": key, "row_format_version": ROW_FORMAT_VERSION, **summarize(finished)}
+                notes = _write_missing(working, shards, write, key, excluded, num_proc, description)
+                finished = {"key": key, "row_format_version": ROW_FORMAT_VERSION, **summarize(notes)}
                 _write_text(working / BUILD_SUMMARY, json.dumps(finished, indent=2))
             _tidy(working, {BUILD_SUMMARY, *(f"{shard.name}.parquet" for shard in shards)})
             if read_summary(folder) is not None:
