@@ -158,7 +158,8 @@ def write_shards(
     if num_proc is not None and num_proc < 1:
         raise ValueError(f"--num-proc {num_proc}: at least one process is needed")
     folder = Path(os.path.abspath(folder))
-    working, lock, replaced = (folder.with_name(f".{folder.name}.{end}") for end in ("building", "lock", "replaced"))
+    ends = ("building", "building.lock", "replaced")
+    working, lock, replaced = (folder.with_name(f".{folder.name}.{end}") for end in ends)
     with contextlib.ExitStack() as stack, _explain_full_disk(working):
         finished = _read_finished(folder, shards, key, replaces)
         if finished is None:
