@@ -37,12 +37,12 @@ def bare_rate(encoder, batch: torch.Tensor, steps: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--recipe", default="mets-small.yaml", help="a recipe of examples/configs")
+    parser.add_argument("--config", default="mets-small.yaml", help="a recipe of examples/configs")
     parser.add_argument("--steps", type=int, default=10, help="of each round")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
 
-    recipe = read_recipe(PretrainArguments, resource("configs", options.recipe))
+    recipe = read_recipe(PretrainArguments, resource("configs", options.config))
     arguments = PretrainArguments(**recipe | {"output": "unused", "max_steps": options.steps})
     model, processor = build(arguments)
     with tempfile.TemporaryDirectory() as cache:

@@ -30,6 +30,9 @@ from .signals import (
 
 logger = logging.get_logger(__name__)
 
+# Raise it when the same fields make other input of the same recording: prepared rows of another version are refused.
+PROCESSING_VERSION = 1
+
 LOWEST_RATE, HIGHEST_RATE = 50.0, 2000.0
 
 CROPS = ("start", "center", "random", "windows")

@@ -26,14 +26,11 @@ class BuildArguments:
     corpus: CorpusName = argument(help="which", positional=True)
     output: str = argument(help="folder of the corpus; each config is a folder in it")
     source: str | None = argument(None, help="the publisher's files, whole or in part")
-    download: str | None = argument(None, help="fetch the publisher's files into this folder first, or go on with it")
+    download: str | None = argument(None, help="download the publisher's files into this folder first")
     config_name: str | None = argument(None, help="which version of the corpus, as 500hz of ptb-xl; default its first")
     strict: bool = argument(False, help="refuse a source that lacks recordings which its tables list")
-    leave_out: list[str] = argument(
+    exclude: list[str] = argument(
         default_factory=list, help="ids of recordings that shall not be read, or files of one id a line"
     )
     reports: str | None = argument(None, help="CSV of your own translations: columns record_id, report_en")
-    shard: str | None = argument(
-        None, help="2/8: the second of eight parts, on any machine; a call without it makes the corpus of the parts"
-    )
     num_proc: int | None = argument(None, help="processes; default all processors")

@@ -1,6 +1,7 @@
 """Typed arguments: one dataclass a command, its flags made from it, its YAML recipes checked against it.
 
-A default is stated once, in the dataclass. `--config recipe.yaml` sets fields, flags given beside it win.
+A default is stated once, in the dataclass. `--config recipe.yaml` sets fields, flags given beside it win. Where a
+dataclass has a field `config` of its own, `--config` is that field.
 """
 
 from __future__ import annotations
@@ -47,10 +48,12 @@ def parse_arguments(arguments_type: type, argv: list[str] | None = None, *, prog
         ValueError: a value of the recipe is of the wrong type, or the dataclass refuses a value.
         OSError: the recipe cannot be read.
     """
-    recipe_parser = argparse.ArgumentParser(add_help=False)
-    recipe_parser.add_argument("--config", metavar="YAML", help="a recipe that sets fields; flags given beside it win")
-    recipe_path = recipe_parser.parse_known_args(argv)[0].config
-    recipe = read_recipe(arguments_type, recipe_path) if recipe_path else {}
+    recipe_parser, recipe = argparse.ArgumentParser(add_help=False), {}
+    if not any(field.name == "config" for field in dataclasses.fields(arguments_type)):
+        recipe_help = "a recipe that sets fields; flags given beside it win"
+        recipe_parser.add_argument("--config", metavar="YAML", help=recipe_help)
+        recipe_path = recipe_parser.parse_known_args(argv)[0].config
+        recipe = read_recipe(arguments_type, recipe_path) if recipe_path else {}
 
     parser = argparse.ArgumentParser(
         prog=prog,

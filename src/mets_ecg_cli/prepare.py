@@ -15,6 +15,5 @@ class PrepareArguments:
     output: str = argument(help="folder of the prepared rows; `--data` of other commands reads it")
     config_name: str | None = argument(None, help="which version of the corpus; default by the model's sampling rate")
     model: str | None = argument(None, help="checkpoint whose feature extractor is applied: a folder or a Hub id")
-    recipe: str | None = argument(None, help="pre-training recipe whose feature extractor is applied")
-    shard: str | None = argument(None, help="2/8: the second of eight parts, on any machine, as in `mets-ecg build`")
+    config: str | None = argument(None, help="YAML of `mets-ecg pretrain` whose feature extractor is applied")
     num_proc: int | None = argument(None, help="processes; default all processors")

@@ -16,7 +16,7 @@ from mets_ecg.data.building.shards import shard_names, to_table
 from mets_ecg.data.parts import select_part
 from mets_ecg.data.prepare import prepared_features
 from mets_ecg.data.prepared_rows import MemoryMappedRows, open_stream
-from mets_ecg.data.rows import corpus_features
+from mets_ecg.data.rows import ROW_FORMAT_VERSION, corpus_features
 from mets_ecg.data.saved_corpus import SavedCorpus
 
 LEADS, SAMPLES = 3, 50
@@ -65,7 +65,8 @@ def folder(tmp_path_factory):
             written += length
     assert written == NUM_ROWS
     splits = {split: {"num_rows": sum(lengths)} for split, lengths in SHARDS.items()}
-    (folder / "build.json").write_text(json.dumps({"key": "k", "splits": splits, "feature_extractor": {}}))
+    summary = {"key": "k", "row_format_version": ROW_FORMAT_VERSION, "splits": splits, "feature_extractor": {}}
+    (folder / "build.json").write_text(json.dumps(summary))
     return folder
 
 

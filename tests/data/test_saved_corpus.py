@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mets_ecg.data.building.shards import shard_names, write_parquet
-from mets_ecg.data.rows import corpus_features
+from mets_ecg.data.rows import ROW_FORMAT_VERSION, corpus_features
 from mets_ecg.data.saved_corpus import SavedCorpus
 from mets_ecg.data.simulator.simulate import run_simulate
 from mets_ecg.signals import decode_signal
@@ -27,7 +27,8 @@ def write_config(folder, splits: dict[str, list[str]], shards: int = 1, **summar
             rows = [{"record_id": str(record), "signal": np.ones((2, 5), np.int16)} for record in own]
             write_parquet(rows, folder / f"{name}.parquet", features)
     counted = {split: {"num_rows": len(records)} for split, records in splits.items()}
-    (folder / "build.json").write_text(json.dumps({"key": "k", "splits": counted, **summary}))
+    versions = {"row_format_version": ROW_FORMAT_VERSION}
+    (folder / "build.json").write_text(json.dumps({"key": "k", "splits": counted, **versions, **summary}))
     return folder
 
 
@@ -92,6 +93,18 @@ def test_only_prepared_rows_name_a_feature_extractor(tmp_path):
     assert SavedCorpus(prepared).feature_extractor == {"clip": 2}
 
 
+@pytest.mark.parametrize("version", [None, ROW_FORMAT_VERSION - 1, ROW_FORMAT_VERSION + 1])
+def test_rows_of_another_format_are_refused_with_the_way_out(tmp_path, version):
+    folder = write_config(tmp_path / "corpus" / "100hz", {"test": ["1"]}, row_format_version=version or 1)
+    if version is None:  # before there were versions
+        summary = json.loads((folder / "build.json").read_text())
+        del summary["row_format_version"]
+        (folder / "build.json").write_text(json.dumps(summary))
+    way_out = "install a newer mets-ecg" if version == ROW_FORMAT_VERSION + 1 else "build again: remove it, and run"
+    with pytest.raises(ValueError, match=f"100hz' has row format {version or 1}, this mets-ecg has .*: {way_out}"):
+        SavedCorpus(tmp_path / "corpus")
+
+
 def test_a_lost_shard_is_noticed(tmp_path):
     folder = write_config(tmp_path / "corpus", {"test": ["1", "2", "3"]}, shards=3)
     (folder / "test-00001-of-00003.parquet").unlink()
@@ -106,7 +119,7 @@ def test_a_lost_shard_is_noticed(tmp_path):
 def test_what_is_no_corpus_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no corpus folder .*nowhere"):
         SavedCorpus(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="holds no corpus that mets-ecg wrote"):
+    with pytest.raises(FileNotFoundError, match="has no corpus that mets-ecg wrote"):
         SavedCorpus(tmp_path)
     (tmp_path / ".100hz.building").mkdir()
     with pytest.raises(FileNotFoundError, match="its build was stopped; run it again"):

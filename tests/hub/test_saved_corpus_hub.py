@@ -124,7 +124,7 @@ def test_a_new_push_has_another_fingerprint_and_an_opened_corpus_stays_as_it_was
     session.run(PUSH, str(corpus), "user/changing")
     changed = tmp_path / "ptb-xl"
     for config in ("100hz", "500hz"):
-        build_corpus(CORPORA["ptb-xl"](ptb_xl_source, config), changed / config, leave_out=["1", "96"], num_proc=1)
+        build_corpus(CORPORA["ptb-xl"](ptb_xl_source, config), changed / config, exclude=["1", "96"], num_proc=1)
     write_card(changed, CORPORA["ptb-xl"])
     code = """
 from mets_ecg.data.saved_corpus import SavedCorpus

@@ -52,6 +52,23 @@ class Baking:
     num_guests: int = argument(4, help="mouths")
 
 
+@dataclass
+class Serving:
+    """Serve a dish."""
+
+    config: str | None = argument(None, help="how the table is laid")
+
+
+def test_a_dataclass_may_have_a_config_of_its_own(tmp_path, capsys):
+    path = recipe(tmp_path, "forks: left\n")
+    assert parse_arguments(Serving, ["--config", path]) == Serving(config=path)
+    assert parse_arguments(Serving, []) == Serving()
+    with pytest.raises(SystemExit):
+        parse_arguments(Serving, ["--help"])
+    said = capsys.readouterr().out
+    assert "how the table is laid" in said and "a recipe that sets fields" not in said
+
+
 def test_a_field_may_be_written_without_its_flag(capsys):
     for flags in (["pie", "--num-guests", "2"], ["--num-guests", "2", "pie"]):
         assert parse_arguments(Baking, flags) == Baking(dish="pie", num_guests=2)

@@ -26,7 +26,7 @@ def prepared(pretrain_arguments, tmp_path, monkeypatch) -> str:
     run_simulate(SimulateArguments(output=str(tmp_path / "corpus"), num_records=120, seed=2, num_proc=1))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({"feature_extractor": pretrain_arguments.feature_extractor}))
-    words = [str(tmp_path / "corpus"), "--output", str(tmp_path / "prepared"), "--recipe", str(recipe)]
+    words = [str(tmp_path / "corpus"), "--output", str(tmp_path / "prepared"), "--config", str(recipe)]
     run_prepare(parse_arguments(PrepareArguments, [*words, "--num-proc", "1"]))
     return str(tmp_path / "prepared")
 

@@ -15,7 +15,8 @@ from datasets import Dataset, IterableDataset, concatenate_datasets, load_datase
 from huggingface_hub import HfApi, HfFileSystem
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from .building.shards import BUILD_SUMMARY, read_summary, split_files
+from ..feature_extraction_ecg import PROCESSING_VERSION
+from .building.shards import BUILD_SUMMARY, check_row_format, read_summary, split_files
 
 
 class SavedCorpus:
@@ -38,7 +39,7 @@ class SavedCorpus:
 
     Raises:
         FileNotFoundError: there is no such corpus, or shards of it are missing.
-        ValueError: there is no such config.
+        ValueError: there is no such config; or the rows are of another row format, or were prepared by another version.
         ConnectionError: it is not a folder, and the Hub is not reached.
     """
 
@@ -60,7 +61,7 @@ class SavedCorpus:
             if not configs:
                 stopped = any(folder.glob(".*.building"))
                 raise FileNotFoundError(
-                    f"{str(folder)!r} holds no corpus"
+                    f"{str(folder)!r} has no corpus"
                     + (": its build was stopped; run it again, it goes on" if stopped else " that mets-ecg wrote")
                 )
             folder = folder / _choose_config(configs, config, sampling_rate, self.name)
@@ -70,7 +71,7 @@ class SavedCorpus:
         self.config = folder.name
         files = {split: [str(path) for path in split_files(folder, split)] for split in summary["splits"]}
         self.files = files
-        self._read_summary(summary)
+        self._read_summary(summary, str(folder))
         literal = {split: [glob.escape(path) for path in found] for split, found in files.items()}
         self._load = {"path": "parquet", "data_files": literal}
 
@@ -89,7 +90,7 @@ class SavedCorpus:
         summary = posixpath.join(posixpath.dirname(next(iter(self.files.values()))[0]), BUILD_SUMMARY)
         hub = HfFileSystem()
         if hub.exists(summary):
-            self._read_summary(json.loads(hub.read_text(summary)))
+            self._read_summary(json.loads(hub.read_text(summary)), f"{self.name}/{self.config}")
         else:
             counted = builder.info.splits or {}
             self.num_rows = {split: counted[split].num_examples if split in counted else None for split in self.files}
@@ -98,7 +99,14 @@ class SavedCorpus:
             self.summary = {}
         self._load = {"path": self.name, "name": self.config, "revision": commit}
 
-    def _read_summary(self, summary: dict) -> None:
+    def _read_summary(self, summary: dict, name: str) -> None:
+        check_row_format(summary, name)
+        prepared_by = summary.get("processing_version", PROCESSING_VERSION)
+        if prepared_by != PROCESSING_VERSION:
+            raise ValueError(
+                f"{name!r} was prepared by version {prepared_by} of the processing, this mets-ecg has version "
+                f"{PROCESSING_VERSION}: prepare again: remove it, and run the command that made it"
+            )
         self.num_rows = {split: own["num_rows"] for split, own in summary["splits"].items()}
         self.fingerprint = summary["key"]
         self.summary = summary

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
+import datetime
+import hashlib
 import json
 import multiprocessing
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import wfdb
 from datasets import load_dataset
 
-import mets_ecg
 from mets_ecg.data.building.build import _conditions, build_corpus, corpus_key, run_build
 from mets_ecg.data.building.corpus_builder import Recording
 from mets_ecg.data.building.shards import read_summary
 from mets_ecg.data.corpora import CORPORA
 from mets_ecg.data.corpora.ptb_xl import PTBXL
-from mets_ecg.data.rows import _NOT_OF_ROWS
+from mets_ecg.data.reports import REPORTS_VERSION
+from mets_ecg.data.rows import ROW_FORMAT_VERSION
 from mets_ecg.data.saved_corpus import SavedCorpus
 from mets_ecg.leads import STANDARD_LEADS
 from mets_ecg.signals import INVALID_SAMPLE, decode_signal
@@ -36,14 +36,9 @@ from mets_ecg_cli.build import BuildArguments
 
 
 class ManyShards(PTBXL):
-    """PTB-XL in 24 shards of one or two recordings, read as slowly as wanted."""
+    """PTB-XL in 24 shards of one or two recordings."""
 
     recordings_per_shard = 2
-    pause = 0.0
-
-    def read(self, recording):
-        time.sleep(self.pause)
-        yield from super().read(recording)
 
 
 class FromArrays(PTBXL):
@@ -86,7 +81,7 @@ def corpus(tmp_path_factory, ptb_xl_source) -> Path:
     source = ("--source", ptb_xl_source)
     done = run_command("build", "ptb-xl", *source, "--output", output, "--config-name", "500hz", "--num-proc", "2")
     assert done.returncode == 0, done.stderr
-    assert "ptb-xl 500hz: 4 rows (train 4)" in done.stdout and f"{output} holds the card and 500hz/" in done.stdout
+    assert "ptb-xl 500hz: 4 rows (train 4)" in done.stdout and f"the card and 500hz/ are in {output}" in done.stdout
     build(ptb_xl_source, output)
     return output
 
@@ -105,12 +100,19 @@ def run_command(*words) -> subprocess.CompletedProcess:
     )
 
 
+def stop_at_the_end(*arguments, **options) -> None:
+    """Build all shards, and stop before the folder gets its name."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("mets_ecg.data.building.build._summarize", lambda *all: 1 / 0)
+        build_corpus(*arguments, num_proc=1, **options)
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def written_at(working: Path) -> dict[str, int]:
-    return {path.stem: path.stat().st_mtime_ns for path in working.glob("*.rows")}
+    return {path.stem: path.stat().st_mtime_ns for path in working.glob("*.parquet")}
 
 
 def counted(*records: str) -> dict:
@@ -190,59 +192,25 @@ def test_the_card_that_was_not_written_is_written_by_the_next_call(ptb_xl_source
     assert card.read_text() == before
 
 
-def test_a_killed_build_goes_on_and_is_no_corpus_meanwhile(ptb_xl_source, tmp_path, expected):
-    output = tmp_path / "out"
-    working = output / ".100hz.building"
-    slow = ManyShards(ptb_xl_source)
-    slow.pause = 0.1
-    context = multiprocessing.get_context("fork")
-    process = context.Process(target=build_corpus, args=(slow, output / "100hz"), kwargs={"num_proc": 2})
-    process.start()
-    while len(list(working.glob("*.json"))) < 4:
-        time.sleep(0.01)
-    workers = psutil.Process(process.pid).children()
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=10)[1]  # none is orphaned
-
-    before = {name: written_at(working)[name] for name in (path.stem for path in working.glob("*.json"))}
-    assert 4 <= len(before) < 24
-    with pytest.raises(FileNotFoundError, match="holds no corpus: its build was stopped; run it again, it goes on"):
-        SavedCorpus(output)
+def test_a_stopped_build_is_not_a_corpus_meanwhile(ptb_xl_source, tmp_path, expected):
+    stop_at_the_end(ManyShards(ptb_xl_source), tmp_path / "out" / "100hz")
+    with pytest.raises(FileNotFoundError, match="has no corpus: its build was stopped; run it again, it goes on"):
+        SavedCorpus(tmp_path / "out")
     with pytest.raises(FileNotFoundError):
-        load_dataset(str(output), cache_dir=str(tmp_path / "cache"))
-
-    assert build_corpus(ManyShards(ptb_xl_source), output / "100hz", num_proc=1, part=(1, 1)) is None
-    assert written_at(working).items() >= before.items()
-    build_corpus(ManyShards(ptb_xl_source), output / "100hz", num_proc=1)
-    assert content(output / "100hz") == expected and os.listdir(output) == ["100hz"]
-
-
-def test_parts_by_any_number_of_processes_make_the_same_corpus(ptb_xl_source, tmp_path, expected):
-    for part, num_proc in (((1, 3), 2), ((3, 3), 1)):
-        assert build_corpus(ManyShards(ptb_xl_source), tmp_path / "corpus", part=part, num_proc=num_proc) is None
-        assert not (tmp_path / "corpus").exists()
-    build_corpus(ManyShards(ptb_xl_source), tmp_path / "corpus", num_proc=3)
-    assert content(tmp_path / "corpus") == expected
-
-
-def test_parts_of_the_real_command(ptb_xl_source, tmp_path, capsys):
-    assert build(ptb_xl_source, tmp_path / "out", shard="1/2") is None
-    said = capsys.readouterr().out
-    assert "part 1/2 is written; the same command without --shard makes the corpus of all parts" in said
-    assert os.listdir(tmp_path / "out") == [".100hz.building"]
-    assert build(ptb_xl_source, tmp_path / "out")["splits"]["train"]["num_rows"] == 33
+        load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    build_corpus(ManyShards(ptb_xl_source), tmp_path / "out" / "100hz", num_proc=3)
+    assert content(tmp_path / "out" / "100hz") == expected and os.listdir(tmp_path / "out") == ["100hz"]
 
 
 def test_another_source_begins_anew_and_a_finished_corpus_of_another_is_left_alone(source, tmp_path):
-    build(source, tmp_path / "out", shard="1/1")
+    stop_at_the_end(PTBXL(source), tmp_path / "out" / "100hz")
     remove(source, 292)
     build(source, tmp_path / "out")
     rows = pq.read_table(next((tmp_path / "out" / "100hz").glob("*.parquet")))
     assert len(rows) == 32 and "292" not in rows["record_id"].to_pylist()
     remove(source, 443)
     before = content(tmp_path / "out" / "100hz")
-    with pytest.raises(FileExistsError, match="is there already, from other files, arguments or code"):
+    with pytest.raises(FileExistsError, match="is there already, from other files, arguments or versions"):
         build(source, tmp_path / "out")
     assert content(tmp_path / "out" / "100hz") == before
 
@@ -259,32 +227,32 @@ DAMAGE = {
 }
 
 
-def test_all_damaged_recordings_are_named_and_can_be_left_out(source, tmp_path):
+def test_all_damaged_recordings_are_named_and_can_be_excluded(source, tmp_path):
     ids = [1, 2, 3, 11, 12, 200, 292, 443]
     for record_id, (suffix, change) in zip(ids, DAMAGE.values(), strict=True):
         damage(source, record_id, suffix, change)
     with pytest.raises(ValueError, match="8 recordings cannot be read") as raised:
         build(source, tmp_path / "out")
-    named = str(raised.value).partition("--leave-out ")[2].partition(", and run the same command")[0]
+    named = str(raised.value).partition("--exclude ")[2].partition(", and run the same command")[0]
     assert named == str(tmp_path / "out" / ".100hz.building" / "damaged.txt")
     words = Path(named).read_text().splitlines()
     assert sorted(map(int, words)) == ids
     assert not (tmp_path / "out" / "100hz").exists() and not (tmp_path / "out" / "README.md").exists()
     damage(source, 424, "dat", lambda data: data[:-10])
     with pytest.raises(ValueError, match="1 recordings cannot be read"):
-        build(source, tmp_path / "out", leave_out=[named])
-    summary = build(source, tmp_path / "out", leave_out=[named])
-    assert summary["left_out"] == counted(*sorted([*words, "424"])) and summary["splits"]["train"]["num_rows"] == 24
+        build(source, tmp_path / "out", exclude=[named])
+    summary = build(source, tmp_path / "out", exclude=[named])
+    assert summary["excluded"] == counted(*sorted([*words, "424"])) and summary["splits"]["train"]["num_rows"] == 24
     assert not Path(named).exists()
 
 
-def test_a_file_of_ids_to_leave_out_may_stand_beside_ids(ptb_xl_source, tmp_path):
+def test_a_file_of_ids_to_exclude_may_be_beside_ids(ptb_xl_source, tmp_path):
     (tmp_path / "mine.txt").write_text(" 3\r\n\n11\n")
-    summary = build(ptb_xl_source, tmp_path / "out", leave_out=["1", str(tmp_path / "mine.txt")])
-    assert summary["left_out"] == counted("1", "11", "3")
+    summary = build(ptb_xl_source, tmp_path / "out", exclude=["1", str(tmp_path / "mine.txt")])
+    assert summary["excluded"] == counted("1", "11", "3")
     (tmp_path / "mine.txt").write_text("three\n")
-    with pytest.raises(ValueError, match="--leave-out: 1 record ids are not in the source, for example 'three'"):
-        build(ptb_xl_source, tmp_path / "other", leave_out=[str(tmp_path / "mine.txt")])
+    with pytest.raises(ValueError, match="--exclude: 1 record ids are not in the source, for example 'three'"):
+        build(ptb_xl_source, tmp_path / "other", exclude=[str(tmp_path / "mine.txt")])
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -344,21 +312,21 @@ def test_of_a_damaged_recording_only_its_shard_is_written_again(source, tmp_path
         build_corpus(ManyShards(source), tmp_path / "corpus", num_proc=1)
     before = written_at(working)
     assert len(before) == 23
-    with pytest.raises(ValueError, match="nothing is left to build"):
+    with pytest.raises(ValueError, match="there is nothing to build"):
         build_corpus(
-            ManyShards(source), tmp_path / "corpus", leave_out=[one.record_id for one in PTBXL(source).find()[0]]
+            ManyShards(source), tmp_path / "corpus", exclude=[one.record_id for one in PTBXL(source).find()[0]]
         )
-    assert build_corpus(ManyShards(source), tmp_path / "corpus", leave_out=["292"], part=(1, 1), num_proc=1) is None
+    stop_at_the_end(ManyShards(source), tmp_path / "corpus", exclude=["292"])
     kept = written_at(working).items() & before.items()
     assert len(kept) >= 22  # the shards of the others, but for one that 292 was alone in
     damage(source, 292, "dat", lambda data: whole)
-    assert build_corpus(ManyShards(source), tmp_path / "corpus", part=(1, 1), num_proc=1) is None
+    stop_at_the_end(ManyShards(source), tmp_path / "corpus")
     assert len(written_at(working).items() & kept) == len(kept)
 
 
 def test_leaving_out_all_of_a_shard_leaves_no_empty_one(ptb_xl_source, tmp_path):
     ids = [recording.record_id for recording in PTBXL(ptb_xl_source).find()[0]]
-    summary = build_corpus(ManyShards(ptb_xl_source), tmp_path / "corpus", leave_out=ids[:5], num_proc=1)
+    summary = build_corpus(ManyShards(ptb_xl_source), tmp_path / "corpus", exclude=ids[:5], num_proc=1)
     assert summary["splits"]["train"]["num_rows"] == 28
     shards = sorted((tmp_path / "corpus").glob("*.parquet"))
     assert [record for shard in shards for record in pq.read_table(shard)["record_id"].to_pylist()] == ids[5:]
@@ -368,7 +336,7 @@ def test_leaving_out_all_of_a_shard_leaves_no_empty_one(ptb_xl_source, tmp_path)
 def test_missing_recordings_are_counted_and_named_and_strict_refuses_them(source, tmp_path, capsys):
     remove(source, 292)
     next(source.glob("records100/*/00443_lr.dat")).unlink()
-    with pytest.raises(FileNotFoundError, match="2 of 33 recordings are not in .*: fetch them, or build without"):
+    with pytest.raises(FileNotFoundError, match="2 of 33 recordings are not in .*: download them, or build without"):
         build(source, tmp_path / "out", strict=True)
     assert not (tmp_path / "out").exists()
     summary = build(source, tmp_path / "out")
@@ -378,8 +346,8 @@ def test_missing_recordings_are_counted_and_named_and_strict_refuses_them(source
 
 def test_strict_takes_recordings_that_are_left_out_for_unwanted(source, tmp_path):
     remove(source, 292)
-    summary = build(source, tmp_path / "out", strict=True, leave_out=["292"])
-    assert summary["missing"] == counted() and summary["left_out"] == counted("292")
+    summary = build(source, tmp_path / "out", strict=True, exclude=["292"])
+    assert summary["missing"] == counted() and summary["excluded"] == counted("292")
 
 
 def test_of_many_records_the_summary_names_the_first(source, tmp_path, monkeypatch):
@@ -391,22 +359,11 @@ def test_of_many_records_the_summary_names_the_first(source, tmp_path, monkeypat
     assert summary["missing"] == {"count": 3, "records": ids[:2]}
 
 
-def test_the_summary_says_whose_corpus_it_is(corpus):
-    summary = read_summary(corpus / "100hz")
-    info = PTBXL.info
-    assert [summary[name] for name in ("title", "licence", "doi", "homepage")] == [
-        info.title,
-        info.licence,
-        info.doi,
-        info.homepage,
-    ]
-
-
-def test_an_unknown_id_to_leave_out_is_refused(ptb_xl_source, tmp_path):
+def test_an_unknown_id_to_exclude_is_refused(ptb_xl_source, tmp_path):
     with pytest.raises(
-        ValueError, match="--leave-out: 1 record ids are not in the source, for example '00292'; ids look"
+        ValueError, match="--exclude: 1 record ids are not in the source, for example '00292'; ids look"
     ):
-        build(ptb_xl_source, tmp_path / "out", leave_out=["00292", "1"])
+        build(ptb_xl_source, tmp_path / "out", exclude=["00292", "1"])
     assert not (tmp_path / "out").exists()
 
 
@@ -453,7 +410,7 @@ def test_a_split_whose_recordings_give_no_rows_is_left_out_and_named(ptb_xl_sour
     assert list(summary["splits"]) == ["train"] and summary["empty_splits"] == ["validation", "test"]
     others = [one.record_id for one in PTBXL(ptb_xl_source).find()[0]][1:]
     with pytest.raises(ValueError, match="ptb-xl: no recording in .* gives a row of config 100hz"):
-        build_corpus(NoWindows(ptb_xl_source), tmp_path / "other", leave_out=others, num_proc=1)
+        build_corpus(NoWindows(ptb_xl_source), tmp_path / "other", exclude=others, num_proc=1)
     assert not (tmp_path / "other").exists()
 
 
@@ -500,30 +457,25 @@ def test_what_is_odd_but_real_is_kept_and_counted(source, tmp_path, capsys):
     assert rows["443"]["report"] is None
 
 
-def found(signal, **row) -> set[str]:
-    signal = np.array(signal, dtype=np.int16)
-    return set(_conditions({"signal": signal, "gain": [1000.0] * len(signal), "baseline": [0] * len(signal), **row}))
+GAP = INVALID_SAMPLE
 
 
-def test_a_lead_is_flat_if_what_was_recorded_never_changes():
-    gap = INVALID_SAMPLE
-    assert found([[0, 1, 0], [5, 5, 5]]) == {"flat_lead"}
-    assert found([[0, 1, 0], [5, gap, 5]]) == {"flat_lead", "missing_samples"}
-    assert found([[0, gap, 1], [5, gap, 6]]) == {"missing_samples"}
-
-
-def test_a_lead_that_was_not_recorded_is_missing_and_not_flat():
-    assert found([[0, 1, 0], [INVALID_SAMPLE] * 3]) == {"missing_samples"}
-
-
-def test_an_amplitude_is_large_beyond_10_mv_from_the_baseline():
-    assert found([[10_000, -10_000]]) == set()
-    assert found([[10_001, 0]]) == found([[0, -10_001]]) == {"large_amplitude"}
-    assert found([[10_001, 0]], baseline=[5_000]) == set()
-    assert found([[-5_001, 0]], baseline=[5_000]) == {"large_amplitude"}
-    assert found([[2_001, 0]], gain=[200.0]) == {"large_amplitude"}
-    assert found([[INVALID_SAMPLE, 1, 0]]) == {"missing_samples"}
-    assert found([[INVALID_SAMPLE, -10_001, 0]]) == {"missing_samples", "large_amplitude"}
+@pytest.mark.parametrize(
+    ("signal", "row", "found"),
+    [
+        ([[0, 1, 0], [5, GAP, 5]], {}, {"flat_lead", "missing_samples"}),
+        ([[0, GAP, 1], [GAP, GAP, GAP]], {}, {"missing_samples"}),
+        ([[10_000, -10_000]], {}, set()),
+        ([[GAP, -10_001, 0]], {}, {"missing_samples", "large_amplitude"}),
+        ([[-5_001, 0]], {"baseline": [5_000]}, {"large_amplitude"}),
+        ([[2_001, 0]], {"gain": [200.0]}, {"large_amplitude"}),
+        ([[0, 1]], {"report": None}, {"empty_report"}),
+        ([[0, 1]], {"report": "edit:", "findings": []}, {"no_finding"}),
+    ],
+)
+def test_what_is_odd_is_told_from_what_is_not(signal, row, found):
+    row = {"gain": [1000.0] * len(signal), "baseline": [0] * len(signal), **row}
+    assert set(_conditions({"signal": np.array(signal, dtype=np.int16), **row})) == found
 
 
 class WithReports(FromArrays):
@@ -597,7 +549,7 @@ def test_a_strict_build_of_a_corpus_without_a_table_compares_with_what_was_publi
     ptb_xl_source, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(PTBXL, "info", replace(PTBXL.info, num_recordings=34))
-    with pytest.raises(FileNotFoundError, match="holds 33 of the 34 recordings that were published"):
+    with pytest.raises(FileNotFoundError, match="has 33 of the 34 recordings that were published"):
         build_corpus(PTBXL(ptb_xl_source), tmp_path / "out", strict=True, num_proc=1)
     assert build_corpus(PTBXL(ptb_xl_source), tmp_path / "out", num_proc=1)["published"] == 34
 
@@ -621,10 +573,8 @@ def test_an_unknown_lead_is_damage_with_its_record_and_its_name(source, tmp_path
             {"config_name": "250hz", "source": None, "download": "x"},
             "ptb-xl has no config '250hz': there are 100hz, 500hz",
         ),
-        ({"shard": "1/2", "source": None, "download": "x"}, "--shard and --download: every machine would fetch all"),
-        ({"shard": "3/2"}, "--shard '3/2' is no part of a build"),
         ({"num_proc": -1}, "--num-proc -1: at least one process"),
-        ({"corpus": "sph", "source": None, "download": "x"}, "sph is not to be fetched from here: get it at https://"),
+        ({"corpus": "sph", "source": None, "download": "x"}, "sph cannot be downloaded from here: get it at https://"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(ptb_xl_source, tmp_path, options, reason):
@@ -657,27 +607,7 @@ def test_two_corpora_do_not_share_a_folder(corpus, ptb_xl_source):
     assert (corpus / "README.md").read_text() == before
 
 
-def test_a_full_disk_is_told_and_the_command_goes_on(ptb_xl_source, tmp_path, expected):
-    def build_with_little_room(errors):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # a shard has 35 kB and less
-        try:
-            build_corpus(ManyShards(ptb_xl_source), tmp_path / "corpus", num_proc=2)
-        except OSError as error:
-            errors.put(str(error))
-
-    context = multiprocessing.get_context("fork")
-    errors = context.SimpleQueue()
-    process = context.Process(target=build_with_little_room, args=(errors,))
-    process.start()
-    process.join(60)
-    assert "has no room for the build (File too large): make room and run the same command" in errors.get()
-    assert os.listdir(tmp_path) == [".corpus.building"]
-    assert all(path.suffix in (".rows", ".json", ".lock") for path in (tmp_path / ".corpus.building").iterdir())
-    build_corpus(ManyShards(ptb_xl_source), tmp_path / "corpus", num_proc=2)
-    assert content(tmp_path / "corpus") == expected
-
-
-def test_the_key_depends_on_all_that_the_rows_do(source):
+def test_the_key_depends_on_all_that_the_rows_do(source, monkeypatch):
     def key(builder=None, translations=(), fingerprint=""):
         builder = builder or PTBXL(source)
         return corpus_key(builder, builder.find()[0], dict(translations), fingerprint)
@@ -695,36 +625,101 @@ def test_the_key_depends_on_all_that_the_rows_do(source):
     table = source / "ptbxl_database.csv"
     table.write_text(table.read_text().replace("sinusrhythmus periphere niederspannung", "sinusrhythmus"))
     keys.add(key())
-    assert len(keys) == 7
+    newer = PTBXL(source)
+    newer.version = PTBXL.version + 1
+    keys.add(key(newer))
+    monkeypatch.setattr("mets_ecg.data.building.build.ROW_FORMAT_VERSION", ROW_FORMAT_VERSION + 1)
+    keys.add(key())
+    assert len(keys) == 9
 
 
-def test_what_makes_no_rows_is_not_digested_and_what_does_is(tmp_path):
-    package = Path(mets_ecg.__file__).parent
-    copy = tmp_path / "mets_ecg"
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+def test_a_missing_package_ends_the_build_with_its_message(ptb_xl_source, tmp_path, monkeypatch):
+    fail_at_292(monkeypatch, ImportError("a.h5 is an HDF5 file, and h5py is missing: pip install h5py"))
+    with pytest.raises(ImportError, match="^a.h5 is an HDF5 file, and h5py is missing: pip install h5py$"):
+        build_corpus(PTBXL(ptb_xl_source), tmp_path / "corpus", num_proc=1)
+    assert not (tmp_path / ".corpus.building" / "damaged.txt").exists()
 
-    def digest_of_copy() -> str:
-        spec = importlib.util.spec_from_file_location("mets_ecg.data.rows_copy", copy / "data" / "rows.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.source_digest()
 
-    before = digest_of_copy()
-    for name in (*_NOT_OF_ROWS, "../demo", "../training/loop"):
-        path = copy / "data" / f"{name}.py"
-        path.write_text(path.read_text() + "\n")
-    assert digest_of_copy() == before
-    for name in (
-        "data/building/build.py",
-        "data/corpora/ludb.py",
-        "data/reports/glossary.tsv",
-        "io/wfdb.py",
-        "io/hdf5.py",
-        "leads.py",
+@pytest.fixture
+def newer_reports(monkeypatch):
+    """A package whose glossary is newer, and which is not to read recordings."""
+    monkeypatch.setattr("mets_ecg.data.building.build.REPORTS_VERSION", REPORTS_VERSION + 1)
+    english = SimpleNamespace(text="worded anew", findings=("worded anew",))
+    monkeypatch.setattr("mets_ecg.data.building.build.render_english", lambda report: english)
+    monkeypatch.setattr(ManyShards, "read", lambda *args: pytest.fail("read a recording"))
+
+
+def rows_in(folder: Path) -> pa.Table:
+    return pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob("*.parquet"))])
+
+
+def test_reports_are_renewed_without_reading_recordings(ptb_xl_source, tmp_path, monkeypatch, request):
+    options = {"translations": {"1": "my words"}, "num_proc": 2}
+    first = build_corpus(ManyShards(ptb_xl_source), tmp_path / "corpus", **options)
+    before = rows_in(tmp_path / "corpus")
+    request.getfixturevalue("newer_reports")
+    stop_at_the_end(ManyShards(ptb_xl_source), tmp_path / "corpus", translations={"1": "my words"})
+    assert rows_in(tmp_path / "corpus").equals(before)  # until the new one is whole
+    assert len(written_at(tmp_path / ".corpus.building")) == 24
+    monkeypatch.setattr("mets_ecg.data.building.build._write_shard", lambda *arguments: 1 / 0)  # all are there
+    second = build_corpus(ManyShards(ptb_xl_source), tmp_path / "corpus", **options)
+    assert os.listdir(tmp_path) == ["corpus"]
+    after = rows_in(tmp_path / "corpus")
+    changed = ["report_en", "findings"]
+    assert after.drop_columns(changed).equals(before.drop_columns(changed)) and after.schema == before.schema
+    assert set(after["report_en"].drop_null().to_pylist()) == {"worded anew", "my words"}
+    assert second["reports_version"] == REPORTS_VERSION + 1 and second["key"] != first["key"]
+    assert second["conditions"]["no_finding"] == counted() != first["conditions"]["no_finding"]
+    assert {**second["conditions"], "no_finding": None} == {**first["conditions"], "no_finding": None}
+
+
+def test_a_corpus_of_other_files_is_not_renewed(source, tmp_path, request):
+    build_corpus(ManyShards(source), tmp_path / "corpus", num_proc=1)
+    before = content(tmp_path / "corpus")
+    remove(source, 292)
+    request.getfixturevalue("newer_reports")
+    with pytest.raises(FileExistsError, match="is there already, from other files, arguments or versions"):
+        build_corpus(ManyShards(source), tmp_path / "corpus", num_proc=1)
+    assert content(tmp_path / "corpus") == before
+
+
+def test_a_corpus_of_an_older_row_format_is_refused_before_anything_is_read(ptb_xl_source, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    build(ptb_xl_source, output)
+    monkeypatch.setattr("mets_ecg.data.building.shards.ROW_FORMAT_VERSION", ROW_FORMAT_VERSION + 1)
+    for attempt in (
+        lambda: SavedCorpus(output),
+        lambda: build(ptb_xl_source, output),
+        lambda: build(ptb_xl_source, output, config_name="500hz"),
     ):
-        (copy / name).write_text((copy / name).read_text() + "\n")
-        assert digest_of_copy() != before, name
-        before = digest_of_copy()
+        with pytest.raises(ValueError, match=f"100hz' has row format {ROW_FORMAT_VERSION}, .*: build again: remove it"):
+            attempt()
+
+
+def digest_of(rows, columns) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        chosen = {name: row[name] for name in columns}
+        if "signal" in chosen:
+            chosen["signal"] = hashlib.sha256(decode_signal(row).tobytes()).hexdigest()
+        if isinstance(chosen.get("start_time"), datetime.datetime):
+            chosen["start_time"] = chosen["start_time"].isoformat()
+        digest.update(json.dumps(chosen, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+# What the fixture corpus' rows are by the versions that they depend on. If a test here fails, rows changed: raise the
+# version in `data/rows.py` (columns, coding), in the corpus' builder or in `data/reports/`, and write the new digest.
+ROWS = {(2, 1): "91fea25e026a41ce"}
+REPORTS = {1: "667e12ee7097dbdf"}
+
+
+def test_rows_do_not_change_without_a_new_version(corpus):
+    rows = SavedCorpus(corpus / "100hz").dataset()
+    reports = ["report_en", "findings"]
+    others = [name for name in rows.column_names if name not in reports]
+    assert digest_of(rows, others) == ROWS[ROW_FORMAT_VERSION, PTBXL.version]
+    assert digest_of(rows, reports) == REPORTS[REPORTS_VERSION]
 
 
 def test_every_corpus_fills_the_columns_that_it_promises():
@@ -732,6 +727,7 @@ def test_every_corpus_fills_the_columns_that_it_promises():
         for config in kind.configs:
             builder = object.__new__(kind)
             builder.config = config
+            assert isinstance(builder.version, int)
             assert {"record_id", "signal", *builder.label_columns, *builder.extra_columns} <= set(builder.features)
 
 

@@ -13,6 +13,8 @@ from huggingface_hub import DatasetCard
 from mets_ecg.data.building.card import CONDITIONS, LICENCES, check_output, describe, write_card
 from mets_ecg.data.building.shards import write_parquet
 from mets_ecg.data.corpora import CORPORA
+from mets_ecg.data.reports import REPORTS_VERSION
+from mets_ecg.data.rows import ROW_FORMAT_VERSION
 
 
 def count(*records: str, number: int | None = None) -> dict:
@@ -35,7 +37,10 @@ def make_build(folder, kind, config, rows=3, **changes) -> dict:
         "config": config,
         "version": kind.info.version,
         "missing": count(),
-        "left_out": count(),
+        "excluded": count(),
+        "row_format_version": ROW_FORMAT_VERSION,
+        "builder_version": kind.version,
+        "reports_version": REPORTS_VERSION,
         "translations": {"given": 0, "used": 0},
         "splits": splits,
         "empty_splits": [],
@@ -180,7 +185,7 @@ def test_a_config_that_gets_finished_while_the_card_is_written_enters_it(tmp_pat
 
 
 def test_a_folder_without_a_build_gets_no_card(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no config of ptb-xl: build one first"):
+    with pytest.raises(FileNotFoundError, match="has no config of ptb-xl: build one first"):
         write_card(tmp_path, CORPORA["ptb-xl"])
     assert not os.listdir(tmp_path)
 
@@ -217,11 +222,11 @@ def test_only_the_own_card_is_overwritten(tmp_path):
 
 
 def test_a_summary_in_words(tmp_path):
-    summary = make_build(
-        tmp_path, CORPORA["ptb-xl"], "100hz", left_out=count("9"), translations={"given": 3, "used": 2}
-    )
+    kind = CORPORA["ptb-xl"]
+    summary = make_build(tmp_path, kind, "100hz", excluded=count("9"), translations={"given": 3, "used": 2})
     assert describe(summary).splitlines() == [
         "ptb-xl 100hz: 9 rows (train 3, validation 3, test 3)",
-        "1 left out as asked: 9",
+        "1 excluded as asked: 9",
         "2 of 3 translations used",
+        f"versions: row format {ROW_FORMAT_VERSION}, reader {kind.version}, reports {REPORTS_VERSION}",
     ]

@@ -109,11 +109,11 @@ def test_an_empty_cell_of_a_table_is_empty_whatever_the_table_writes(tmp_path):
         ("id,fold,age\n1,2,3\n4,5,6,7\n", "line 3 has more cells than columns: download it again"),
         (
             'id,fold,age\n1,2,3\n1,2,"a\n4,5,b\n6,7,c\n',
-            "is no CSV from line 3 on .unexpected end of data.: download it",
+            "is not CSV from line 3 on .unexpected end of data.: download it",
         ),
-        ('id,fold,age\n1,2,"a"b\n', "is no CSV from line 2 on .*expected after"),
+        ('id,fold,age\n1,2,"a"b\n', "is not CSV from line 2 on .*expected after"),
         (b"id,fold,age\n" + b"1,2,3\n" * 9000 + b"1,2,\xe4\n", "line 9002 is not UTF-8: download it again"),
-        ("id,fold,age\n1,2," + "x" * 200_000 + "\n", "is no CSV from line 2 on .field larger"),
+        ("id,fold,age\n1,2," + "x" * 200_000 + "\n", "is not CSV from line 2 on .field larger"),
     ],
 )
 def test_a_table_that_is_damaged_is_refused_with_its_line(tmp_path, text, reason):
@@ -124,7 +124,7 @@ def test_a_table_that_is_damaged_is_refused_with_its_line(tmp_path, text, reason
 
 
 def test_a_table_that_is_not_there_is_told_with_what_is(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no table.csv in .*, which is empty or no folder"):
+    with pytest.raises(FileNotFoundError, match="no table.csv in .*, which is empty or not a folder"):
         read_table(tmp_path / "none" / "table.csv", ["id"])
     (tmp_path / "tables.csv").touch()
     with pytest.raises(FileNotFoundError, match="no table.csv in .*, which holds tables.csv: give the folder as its"):

@@ -1,4 +1,4 @@
-"""Folders of shards: whole or not there, resumed after every kind of stop, spread over machines."""
+"""Folders of shards: whole or not there, and resumed after every kind of stop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from datasets import Array2D, ClassLabel, Dataset, Features, List, Value
 
 from mets_ecg.data.building.shards import (
     Shard,
-    parse_part,
     read_summary,
     shard_names,
     split_evenly,
@@ -29,7 +28,7 @@ from mets_ecg.data.building.shards import (
     write_parquet,
     write_shards,
 )
-from mets_ecg.data.rows import corpus_features, table_rows
+from mets_ecg.data.rows import ROW_FORMAT_VERSION, corpus_features, table_rows
 
 PLAN = [Shard(name, i, 10) for i, name in enumerate(shard_names("train", 8))]
 
@@ -50,13 +49,25 @@ def build(folder: Path, write=write, *, plan=PLAN, key="k", **options) -> dict |
     return write_shards(folder, plan, write, key=key, **options)
 
 
+def stop_at_the_end(folder: Path, write=write, **options) -> None:
+    """Write all shards, and stop before the folder gets its name."""
+    with pytest.raises(ZeroDivisionError):
+        build(folder, write, **options, summarize=lambda notes: 1 / 0)
+
+
+def write_some(folder: Path, wanted=(0, 4)) -> None:
+    """Write these shards only."""
+    with pytest.raises(ValueError, match="cannot be read"):
+        build(folder, partial(write_only, wanted))
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def finished_shards(working: Path) -> dict[str, int]:
     """When each finished shard was written, in nanoseconds."""
-    return {path.stem: path.with_suffix(".rows").stat().st_mtime_ns for path in working.glob("*.json")}
+    return {path.stem: path.with_suffix(".parquet").stat().st_mtime_ns for path in working.glob("*.json")}
 
 
 def in_process(work, *args, **options) -> multiprocessing.Process:
@@ -114,6 +125,10 @@ def write_two_and_wait(content: int, path: Path) -> dict:
     return write(content, path, seconds=0 if content < 2 else 30)
 
 
+def write_only(wanted, content: int, path: Path) -> dict:
+    return write(content, path) | {"damaged": [] if content in wanted else [[f"r{content}", "is cut"]]}
+
+
 def write_damaged(content: int, path: Path) -> dict:
     damaged = [[f"r{content} {i}", "is cut"] for i in range(4)] if content in (2, 6) else []
     return write(content, path) | {"damaged": damaged}
@@ -127,11 +142,6 @@ def write_and_count(log: Path, content: int, path: Path) -> dict:
     with log.open("a") as file:
         file.write("x")
     return write(content, path)
-
-
-@pytest.fixture(autouse=True)
-def short_timeout(monkeypatch):
-    monkeypatch.setattr("mets_ecg.data.building.shards._LOCK_TIMEOUT", 0.3)
 
 
 @pytest.fixture
@@ -155,7 +165,8 @@ def expected(tmp_path_factory) -> dict[str, bytes]:
 def test_the_folder_appears_with_all_shards_and_its_summary(folder, expected):
     summary = build(folder)
     assert summary == read_summary(folder)
-    assert summary["key"] == "k" and summary["splits"] == {"train": {"num_rows": 80, "num_bytes": 8000}}
+    assert summary["key"] == "k" and summary["row_format_version"] == ROW_FORMAT_VERSION
+    assert summary["splits"] == {"train": {"num_rows": 80, "num_bytes": 8000}}
     assert sorted(expected) == ["build.json", *(f"train-0000{i}-of-00008.parquet" for i in range(8))]
     assert content(folder) == expected
     assert os.listdir(folder.parent) == ["corpus"]
@@ -164,7 +175,6 @@ def test_the_folder_appears_with_all_shards_and_its_summary(folder, expected):
 def test_a_finished_folder_is_not_written_again(folder):
     summary = build(folder)
     assert build(folder, write=None) == summary
-    assert build(folder, write=None, part=(1, 2)) == summary
 
 
 def test_an_empty_folder_is_taken(folder, expected):
@@ -183,7 +193,7 @@ def test_a_folder_with_something_else_is_left_alone(folder):
 
 def test_a_finished_folder_of_another_key_is_left_alone(folder, expected):
     build(folder)
-    with pytest.raises(FileExistsError, match="from other files, arguments or code: name another folder"):
+    with pytest.raises(FileExistsError, match="from other files, arguments or versions: name another folder"):
         build(folder, key="other")
     assert content(folder) == expected
 
@@ -195,6 +205,15 @@ def test_a_finished_folder_that_lost_a_shard_is_not_taken_for_whole(folder):
         FileNotFoundError, match="has 7 of 8 shards of split train, train-00005-of-00008.parquet is mis"
     ):
         build(folder)
+
+
+def test_a_folder_is_replaced_when_the_new_one_is_whole(folder, working):
+    build(folder, key="old")
+    before = content(folder)
+    stop_at_the_end(folder, replaces="old")
+    assert content(folder) == before
+    build(folder, write=None, replaces="old")
+    assert read_summary(folder)["key"] == "k" and os.listdir(folder.parent) == ["corpus"]
 
 
 def make_files(folder: Path, *names: str) -> None:
@@ -250,13 +269,7 @@ def test_a_killed_build_goes_on_where_it_stopped(folder, working, expected):
     assert 3 <= len(before) < 8 and not folder.exists()
     assert list(working.glob("*.partial"))  # what the kill left half-written
 
-    written = []
-    with pytest.raises(ZeroDivisionError):  # stop before the end, to look at the shards
-        build(
-            folder,
-            partial(write_and_count, working.parent / "written"),
-            summarize=lambda notes: written.append(notes) or 1 / 0,
-        )
+    stop_at_the_end(folder, partial(write_and_count, working.parent / "written"))
     assert finished_shards(working).items() >= before.items()
     assert not list(working.glob("*.partial"))
     assert len((working.parent / "written").read_text()) == 8 - len(before)
@@ -264,27 +277,32 @@ def test_a_killed_build_goes_on_where_it_stopped(folder, working, expected):
     assert content(folder) == expected and not working.exists()
 
 
-@pytest.mark.parametrize("step", [0, 5, 8, 9, 10])
-def test_a_build_killed_while_it_names_its_files_is_finished_by_the_next_call(folder, working, expected, step):
-    def die_at_the_step(real=os.replace):
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("step", [0, 1, 5, 9])
+def test_a_build_killed_while_it_is_finished_is_finished_by_the_next_call(folder, working, expected, replaced, step):
+    """The summary is written, notes of 8 shards are removed, and the folder gets its name."""
+    if replaced:
+        build(folder, key="old")
+
+    def die_at_the_step():
         steps = iter(range(100))
 
-        def replace(source, target):
-            if "finished" in f"{source}{target}" and next(steps) == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            real(source, target)
+        def kill_at_the_step(real):
+            def do(self, *arguments, **options):
+                if (working / "build.json").exists() and next(steps) == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(self, *arguments, **options)
 
-        os.replace = replace
-        build(folder)
+            return do
+
+        os.replace, Path.unlink = kill_at_the_step(os.replace), kill_at_the_step(Path.unlink)
+        build(folder, replaces="old")
 
     process = in_process(die_at_the_step)
     wait_until_none_is_left(process)
-    if step == 10:  # there are 8 shards, the summary and the folder to be named
-        assert process.exitcode == 0
-    else:
-        assert process.exitcode == -signal.SIGKILL and not folder.exists()
-    build(folder, write=None)  # nothing is left to write
-    assert content(folder) == expected and not working.exists()
+    assert process.exitcode == -signal.SIGKILL and (read_summary(folder) or {}).get("key") != "k"
+    build(folder, write=None, replaces="old")  # nothing is left to write
+    assert content(folder) == expected and os.listdir(folder.parent) == ["corpus"]
 
 
 def test_a_build_killed_when_all_is_named_leaves_nothing_behind_after_the_next_call(folder, working, expected):
@@ -296,7 +314,7 @@ def test_a_build_killed_when_all_is_named_leaves_nothing_behind_after_the_next_c
 
 
 def test_a_build_of_another_key_begins_anew(folder, working):
-    build(folder, key="old", plan=[Shard("train-00000-of-00001", 9, 10), *PLAN[:3]], part=(1, 1))
+    stop_at_the_end(folder, key="old", plan=[Shard("train-00000-of-00001", 9, 10), *PLAN[:3]])
     assert len(finished_shards(working)) == 4
     build(folder)
     assert read_summary(folder)["key"] == "k"
@@ -308,11 +326,11 @@ def test_how_much_of_an_earlier_call_is_of_no_use_is_said_once(folder, caplog):
     changed = [
         Shard(shard.name, shard.content, 10, key="new" if i in (0, 3, 4) else "old") for i, shard in enumerate(PLAN)
     ]
-    build(folder, key="old", part=(1, 1))
+    stop_at_the_end(folder, key="old")
     assert not caplog.records
-    build(folder, plan=changed, part=(1, 2))
+    stop_at_the_end(folder, plan=changed)
     assert caplog.messages == [
-        "2 of 4 shards were made from other files, arguments or code, or are damaged, and are written anew"
+        "3 of 8 shards were made from other files, arguments or versions, or are damaged, and are written again"
     ]
     caplog.clear()
     fewer = [Shard(name, i, 10) for i, name in enumerate(shard_names("train", 4))]
@@ -329,7 +347,7 @@ def test_a_shard_of_its_own_key_outlives_a_change_elsewhere(folder, tmp_path):
             Shard("test-00000-of-00001", 5, 10, key=last)
         ]
 
-    build(folder, plan=plan("old"), key="old", part=(1, 1))
+    stop_at_the_end(folder, plan=plan("old"), key="old")
     build(folder, partial(write_and_count, tmp_path / "written"), plan=plan("new"), key="new")
     assert (tmp_path / "written").read_text() == "x"
     assert list(read_summary(folder)["splits"]) == ["train", "test"]
@@ -347,46 +365,17 @@ def test_a_shard_of_its_own_key_outlives_a_change_elsewhere(folder, tmp_path):
     ids=["rows lost", "rows cut", "note empty", "note lost", "note of nothing"],
 )
 def test_a_shard_that_was_damaged_meanwhile_is_written_again(folder, working, expected, damage):
-    build(folder, part=(1, 1))
-    damage(*(working / f"train-00002-of-00008.{suffix}" for suffix in ("rows", "json")))
+    stop_at_the_end(folder)
+    damage(*(working / f"train-00002-of-00008.{suffix}" for suffix in ("parquet", "json")))
     build(folder)
     assert content(folder) == expected
 
 
-def test_parts_on_any_machine_make_the_same_folder(folder, working, expected):
-    assert build(folder, part=(1, 3), num_proc=1) is None
-    assert build(folder, part=(3, 3), num_proc=3) is None
-    assert not folder.exists()
-    assert sorted(finished_shards(working)) == [PLAN[i].name for i in (0, 2, 3, 5, 6)]
-    build(folder)
-    assert content(folder) == expected
-
-
-def test_more_parts_than_shards_are_no_harm(folder, expected):
-    assert build(folder, part=(9, 9)) is None
-    build(folder)
-    assert content(folder) == expected
-
-
-def test_parts_are_written_at_the_same_time_and_a_whole_build_waits_for_them(folder, working, expected):
-    slow = partial(write, seconds=0.4)
-    parts = [in_process(build, folder, slow, part=(i, 2), num_proc=1) for i in (1, 2)]
-    wait_for(lambda: len(list(working.glob("*.partial"))) == 2)
-    with pytest.raises(RuntimeError, match=r"another process builds here \(it holds .*part-1-of-2.lock"):
-        build(folder)
-    for part in parts:
-        part.join(20)
-        assert part.exitcode == 0
-    build(folder, write=None)
-    assert content(folder) == expected
-
-
-@pytest.mark.parametrize(("first", "second"), [(None, None), (None, (1, 2)), ((1, 2), (1, 2))])
-def test_a_second_build_of_the_same_is_refused_while_the_first_one_runs(folder, working, expected, first, second):
-    process = in_process(build, folder, partial(write, seconds=30), part=first)
+def test_a_second_build_of_the_same_is_refused_while_the_first_one_runs(folder, working, expected):
+    process = in_process(build, folder, partial(write, seconds=30))
     wait_for(lambda: list(working.glob("*.partial")))
     with pytest.raises(RuntimeError, match="another process builds here.*wait for it, or stop it"):
-        build(folder, part=second)
+        build(folder)
     os.kill(process.pid, signal.SIGKILL)
     wait_until_none_is_left(process)
     build(folder)
@@ -398,7 +387,7 @@ def test_a_full_disk_leaves_no_half_file_under_a_final_name_and_the_build_goes_o
         resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))  # each shard has 1000 bytes
         build(folder)
 
-    build(folder, part=(1, 4))
+    write_some(folder)
     process = in_process(build_with_little_room)
     wait_until_none_is_left(process)
     said = capfd.readouterr().out
@@ -407,7 +396,7 @@ def test_a_full_disk_leaves_no_half_file_under_a_final_name_and_the_build_goes_o
     assert "make room and run the same command, it goes on where it stopped" in said
     assert not folder.exists()
     assert sorted(finished_shards(working)) == [PLAN[0].name, PLAN[4].name]
-    assert not [path for path in working.iterdir() if path.suffix not in (".rows", ".json", ".lock")]
+    assert not [path for path in working.iterdir() if path.suffix not in (".parquet", ".json", ".txt")]
     build(folder)
     assert content(folder) == expected
 
@@ -426,7 +415,9 @@ def test_no_room_for_the_summary_leaves_no_folder(folder, expected, capfd):
 
 
 def test_a_killed_worker_is_named_as_such_and_finished_shards_are_kept(folder, working, expected):
-    with pytest.raises(RuntimeError, match="was killed, perhaps for want of memory.*smaller --num-proc, it goes on"):
+    with pytest.raises(
+        RuntimeError, match="was killed, perhaps because memory ran out.*smaller --num-proc, it goes on"
+    ):
         build(folder, write_or_die, num_proc=1)
     assert len(finished_shards(working)) >= 1 and not folder.exists()
     assert not list(working.glob("*.partial"))
@@ -463,23 +454,22 @@ def test_all_damaged_recordings_are_named_and_the_other_shards_kept(folder, work
         build(folder, write_damaged)
     said = str(raised.value)
     assert "r2 0: is cut; r2 1: is cut;" in said and "(and 3 more)" in said
-    assert "r6 1" not in said and f"--leave-out {working / 'damaged.txt'}, and run the same command" in said
+    assert "r6 1" not in said and f"--exclude {working / 'damaged.txt'}, and run the same command" in said
     assert (working / "damaged.txt").read_text().splitlines() == [f"r{i} {j}" for i in (2, 6) for j in range(4)]
     assert sorted(finished_shards(working)) == [shard.name for shard in PLAN if shard.content not in (2, 6)]
     with pytest.raises(ValueError, match="8 recordings cannot be read"):
-        build(folder, write_damaged, part=(1, 1))
+        build(folder, write_damaged)
     assert not folder.exists()
-    with pytest.raises(ZeroDivisionError):
-        build(folder, summarize=lambda notes: 1 / 0)
+    stop_at_the_end(folder)
     assert (working / "damaged.txt").exists()  # the call that goes on has it among its arguments
     build(folder)
     assert content(folder) == expected and not working.exists()
 
 
-def test_the_file_of_damaged_recordings_names_what_was_left_out_before_too(folder, working):
-    with pytest.raises(ValueError, match=r"8 recordings cannot be read.*--leave-out \S+/damaged-3-of-4.txt, and run"):
-        build(folder, write_damaged, left_out={"r0", "r2 1"}, part=(3, 4))
-    assert (working / "damaged-3-of-4.txt").read_text() == "r0\nr2 0\nr2 1\nr2 2\nr2 3\nr6 0\nr6 1\nr6 2\nr6 3\n"
+def test_the_file_of_damaged_recordings_names_what_was_excluded_before_too(folder, working):
+    with pytest.raises(ValueError, match=r"8 recordings cannot be read.*--exclude \S+/damaged.txt, and run"):
+        build(folder, write_damaged, excluded={"r0", "r2 1"})
+    assert (working / "damaged.txt").read_text() == "r0\nr2 0\nr2 1\nr2 2\nr2 3\nr6 0\nr6 1\nr6 2\nr6 3\n"
 
 
 def test_no_room_elsewhere_is_not_said_to_be_that_of_the_build(folder):
@@ -500,9 +490,9 @@ def test_the_bar_counts_records_and_begins_where_the_last_call_stopped(folder, m
             self.count += count
 
     monkeypatch.setattr("mets_ecg.data.building.shards.tqdm", Bar)
-    build(folder, part=(1, 4))
+    write_some(folder)
     build(folder, description="writing")
-    assert [(bar.options["initial"], bar.options["total"], bar.count) for bar in bars] == [(0, 20, 20), (20, 80, 80)]
+    assert [(bar.options["initial"], bar.options["total"], bar.count) for bar in bars] == [(0, 80, 80), (20, 80, 80)]
     assert bars[1].options["desc"] == "writing" and bars[1].options["unit"] == "record"
 
 
@@ -523,17 +513,6 @@ def test_no_shard_is_empty_however_few_items_there_are():
 
 def test_shards_are_named_as_on_the_hub():
     assert shard_names("train", 2) == ["train-00000-of-00002", "train-00001-of-00002"]
-
-
-def test_a_part_is_read_from_its_word():
-    assert parse_part(None) is None
-    assert parse_part("2/8") == (2, 8) and parse_part("8/8") == (8, 8)
-
-
-@pytest.mark.parametrize("word", ["0/8", "9/8", "8", "/8", "1/", "a/b", "-1/8", "1/8/8", "²/8", ""])
-def test_a_word_that_is_no_part_is_refused(word):
-    with pytest.raises(ValueError, match="is no part of a build: write 1/8 to 8/8"):
-        parse_part(word)
 
 
 def test_splits_with_hyphens_are_counted_by_name():

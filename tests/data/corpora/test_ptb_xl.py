@@ -279,7 +279,7 @@ def test_a_cell_that_cannot_be_is_named(source, old, new, message):
 def test_a_table_that_breaks_off_is_an_error(source):
     table = source / "ptbxl_database.csv"
     table.write_text(table.read_text()[:-60])
-    with pytest.raises(ValueError, match="is no CSV from line 34 on .unexpected end of data.: download it again"):
+    with pytest.raises(ValueError, match="is not CSV from line 34 on .unexpected end of data.: download it again"):
         PTBXL(source).recordings()
 
 

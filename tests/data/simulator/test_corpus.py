@@ -10,6 +10,7 @@ from mets_ecg.data.simulator.corpus import (
     LEADS_FROM_ELECTRODES,
     PHRASES,
     RHYTHMS,
+    SIMULATOR_VERSION,
     _premature,
     simulate_corpus,
     simulate_ecg,
@@ -228,3 +229,15 @@ def test_a_held_out_finding_is_absent_from_training_folds_and_present_after(tmp_
 def test_a_corpus_that_cannot_be_is_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         simulate_corpus(**({"num_records": 3} | options))
+
+
+def test_rows_do_not_change_without_a_new_version(tmp_path, monkeypatch):
+    """If the first lines fail, raise `SIMULATOR_VERSION` and write the new rows."""
+    row = simulate_row(0, seed=1)
+    assert SIMULATOR_VERSION == 1
+    assert row["report"] == "sinus bradycardia; wide qrs with right bundle branch block; abnormal ecg."
+    np.testing.assert_allclose(row["signal"][1][::250], [258, -19, -78, -61], atol=1)
+    first, again = (simulate_corpus(2, duration=3.0, cache_dir=tmp_path) for _ in range(2))
+    monkeypatch.setattr("mets_ecg.data.simulator.corpus.SIMULATOR_VERSION", SIMULATOR_VERSION + 1)
+    newer = simulate_corpus(2, duration=3.0, cache_dir=tmp_path)
+    assert first._fingerprint == again._fingerprint != newer._fingerprint

@@ -7,19 +7,21 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from mets_ecg_cli.build import BuildArguments
 
 from ...leads import canonical_leads
 from ...signals import INVALID_SAMPLE
 from ..corpora import CORPORA
+from ..reports import REPORTS_VERSION
 from ..reports.english import render_english, split_findings
-from ..rows import source_digest
+from ..rows import ROW_FORMAT_VERSION, table_rows
 from ..text_cells import read_text
 from .card import CONDITIONS, check_output, describe, write_card
 from .corpus_builder import CorpusBuilder, Recording, read_table
@@ -27,7 +29,7 @@ from .download import download
 from .shards import (
     Shard,
     count_named,
-    parse_part,
+    read_summary,
     shard_names,
     split_evenly,
     summarize_splits,
@@ -39,56 +41,46 @@ _LARGE_AMPLITUDE_MV = 10.0
 _TEXT_COLUMNS = ("report", "report_en", "device")
 
 
-def run_build(arguments: BuildArguments) -> dict | None:
-    """Build a corpus and print what it holds.
+def run_build(arguments: BuildArguments) -> dict:
+    """Build a corpus and print what it contains.
 
     Returns:
-        What stands in the config's `build.json`; None where only a part was built.
+        The config's `build.json`.
 
     Raises:
         ValueError: there is no such corpus or config; or recordings are damaged, and the message says which.
+        ImportError: a package is missing that reads this corpus.
         FileNotFoundError: the source lacks a table or all recordings; or, under `strict`, any.
-        FileExistsError: the output is there already, from another source, or holds something else.
+        FileExistsError: the output is there already, from another source, or contains something else.
         OSError, RuntimeError: the build stopped, as `write_shards` says; the same call goes on.
     """
     if arguments.corpus not in CORPORA:
         raise ValueError(f"there is no corpus {arguments.corpus!r}: there are {', '.join(CORPORA)}")
     kind = CORPORA[arguments.corpus]
     if (arguments.source is None) == (arguments.download is None):
-        raise ValueError(f"say where {kind.name}'s files are, by --source, or shall be fetched to, by --download")
-    part = parse_part(arguments.shard)
-    if part is not None and arguments.download is not None:
-        raise ValueError(
-            "--shard and --download: every machine would fetch all files. Let one call without --shard fetch them (it "
-            "may be stopped once it says so), then build the parts with --source"
-        )
-    leave_out = _read_leave_out(arguments.leave_out)
+        raise ValueError(f"say where {kind.name}'s files are, by --source, or where to download them, by --download")
+    excluded = _read_ids(arguments.exclude)
     translations = _read_translations(arguments.reports)
     check_output(arguments.output, kind)
     if arguments.download is not None:
         if kind.info.download_url is None:
-            raise ValueError(f"{kind.name} is not to be fetched from here: get it at {kind.info.homepage}")
+            raise ValueError(f"{kind.name} cannot be downloaded from here: get it at {kind.info.homepage}")
         with contextlib.suppress(FileNotFoundError):  # the folder may not be there yet, the config must be
             kind(arguments.download, arguments.config_name)
         patterns = kind.download_patterns(arguments.config_name or kind.configs[0])
-        fetched = download(kind.info.download_url, arguments.download, patterns=patterns)
-        print(f"fetched {fetched}")
+        print(f"downloaded {download(kind.info.download_url, arguments.download, patterns=patterns)}")
     builder = kind(arguments.source or arguments.download, arguments.config_name)
     summary = build_corpus(
         builder,
         Path(arguments.output) / builder.config,
         strict=arguments.strict,
-        leave_out=leave_out,
+        exclude=excluded,
         translations=translations,
-        part=part,
         num_proc=arguments.num_proc,
     )
-    if summary is None:
-        print(f"part {arguments.shard} is written; the same command without --shard makes the corpus of all parts")
-        return None
     write_card(arguments.output, kind)
     print(describe(summary))
-    print(f"{arguments.output} holds the card and {builder.config}/")
+    print(f"the card and {builder.config}/ are in {arguments.output}")
     return summary
 
 
@@ -97,52 +89,53 @@ def build_corpus(
     folder: str | os.PathLike[str],
     *,
     strict: bool = False,
-    leave_out: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     translations: Mapping[str, str] | None = None,
-    part: tuple[int, int] | None = None,
     num_proc: int | None = None,
     fingerprint: str = "",
-) -> dict | None:
-    """Write a builder's recordings as a folder of Parquet shards; see `write_shards` for what holds if it is stopped.
+) -> dict:
+    """Write a builder's recordings as a folder of Parquet shards; see `write_shards` for what happens if it is stopped.
+
+    If the folder is there and was built of the same files, but its reports by an older `REPORTS_VERSION`, only the
+    reports are written again: no recording is read, and the old folder is replaced when the new one is whole.
 
     Args:
         builder: of the corpus, with its source.
         folder: of this config, to appear.
         strict: refuse a source that lacks recordings.
-        leave_out: ids of recordings that shall not be read.
+        exclude: ids of recordings that shall not be read.
         translations: English reports by record id, in place of the glossary's.
-        part: see `write_shards`.
         num_proc: processes.
         fingerprint: goes into the key beside what the rows depend on.
 
     Returns:
-        The summary, which is also in the folder's `build.json`; None where only a part was written.
+        The summary, which is also in the folder's `build.json`.
     """
     listed, missing = builder.find()
-    _check_ids(leave_out, listed + missing, "--leave-out")
+    _check_ids(exclude, listed + missing, "--exclude")
     translations = translations or {}
     _check_ids(translations, listed + missing, "--reports")
-    left_out = set(leave_out)
-    there = [recording for recording in listed if recording.record_id not in left_out]
-    missing = [recording for recording in missing if recording.record_id not in left_out]
+    excluded = set(exclude)
+    there = [recording for recording in listed if recording.record_id not in excluded]
+    missing = [recording for recording in missing if recording.record_id not in excluded]
     if missing and strict:
         raise FileNotFoundError(
             f"{builder.name}: {len(missing)} of {len(there) + len(missing)} recordings are not in {builder.source}, "
-            f"for example {missing[0].files[0]}: fetch them, or build without --strict"
+            f"for example {missing[0].files[0]}: download them, or build without --strict"
         )
     published = builder.info.num_recordings
     if strict and len(listed) + len(missing) < (published or 0):
         raise FileNotFoundError(
-            f"{builder.name}: {builder.source} holds {len(listed) + len(missing)} of the {published} recordings that "
-            "were published: fetch the others, or build without --strict"
+            f"{builder.name}: {builder.source} has {len(listed) + len(missing)} of the {published} recordings that "
+            "were published: download the others, or build without --strict"
         )
     if not there:
-        raise ValueError("--leave-out names all recordings that are there: nothing is left to build")
-    plan = []
-    for name, part_of_split in _divide(builder, listed, left_out):
-        texts = {one.record_id: translations[one.record_id] for one in part_of_split if one.record_id in translations}
-        key = corpus_key(builder, part_of_split, texts, fingerprint)
-        plan.append(Shard(name, (part_of_split, texts), len(part_of_split), key))
+        raise ValueError("--exclude names all recordings that are there: there is nothing to build")
+    parts = list(_divide(builder, listed, excluded, translations))
+    plan, key = _plan(builder, parts, fingerprint, REPORTS_VERSION)
+    older = read_summary(folder) or {}
+    version = older.get("reports_version", REPORTS_VERSION)
+    only_reports_differ = version < REPORTS_VERSION and _plan(builder, parts, fingerprint, version)[1] == older["key"]
     facts = {
         "corpus": builder.name,
         "config": builder.config,
@@ -152,47 +145,65 @@ def build_corpus(
         "doi": builder.info.doi,
         "homepage": builder.info.homepage,
         "missing": count_named([recording.record_id for recording in missing]),
-        "left_out": count_named(sorted(left_out)),
+        "excluded": count_named(sorted(excluded)),
         "published": published,
-        "translations": {"given": len(translations), "used": sum(len(shard.content[1]) for shard in plan)},
+        "translations": {"given": len(translations), "used": sum(len(texts) for _, _, texts in parts)},
+        "builder_version": builder.version,
+        "reports_version": REPORTS_VERSION,
     }
     return write_shards(
         folder,
         plan,
-        partial(_write_shard, builder),
-        key=hashlib.sha256(repr([(shard.name, shard.key) for shard in plan]).encode()).hexdigest(),
+        partial(_write_shard, builder, Path(folder).absolute() if only_reports_differ else None),
+        key=key,
         summarize=partial(_summarize, facts, builder, plan),
-        left_out=left_out,
-        part=part,
+        excluded=excluded,
+        replaces=older["key"] if only_reports_differ else None,
         num_proc=num_proc,
         description=f"building {builder.name}",
     )
 
 
 def _divide(
-    builder: CorpusBuilder, listed: Sequence[Recording], left_out: set[str]
-) -> Iterator[tuple[str, Sequence[Recording]]]:
-    """Yield each shard's name and recordings.
+    builder: CorpusBuilder, listed: Sequence[Recording], excluded: set[str], translations: Mapping[str, str]
+) -> Iterator[tuple[str, Sequence[Recording], dict[str, str]]]:
+    """Yield each shard's name, recordings and translations.
 
-    Whatever is left out, the others stay in their shards: those that were written before need not be again.
+    Whatever is excluded, the others stay in their shards: those that were written before need not be again.
     """
     for split in builder.splits:
         own = [recording for recording in listed if recording.split == split]
-        kept = [recording for recording in own if recording.record_id not in left_out]
+        kept = [recording for recording in own if recording.record_id not in excluded]
         if not kept:
             continue
         parts = split_evenly(own, builder.recordings_per_shard)
-        parts = [[one for one in part if one.record_id not in left_out] for part in parts]
+        parts = [[one for one in part if one.record_id not in excluded] for part in parts]
         if not all(parts):
             parts = split_evenly(kept, builder.recordings_per_shard)
-        yield from zip(shard_names(split, len(parts)), parts, strict=True)
+        for name, part in zip(shard_names(split, len(parts)), parts, strict=True):
+            ids = [one.record_id for one in part]
+            yield name, part, {record_id: translations[record_id] for record_id in ids if record_id in translations}
+
+
+def _plan(builder: CorpusBuilder, parts, fingerprint: str, reports_version: int) -> tuple[list[Shard], str]:
+    """Return the shards with their keys, and the key of them all."""
+    plan = [
+        Shard(name, (name, part, texts), len(part), corpus_key(builder, part, texts, fingerprint, reports_version))
+        for name, part, texts in parts
+    ]
+    return plan, hashlib.sha256(repr([(shard.name, shard.key) for shard in plan]).encode()).hexdigest()
 
 
 def corpus_key(
-    builder: CorpusBuilder, there: Sequence[Recording], translations: Mapping[str, str], fingerprint: str
+    builder: CorpusBuilder,
+    there: Sequence[Recording],
+    translations: Mapping[str, str],
+    fingerprint: str,
+    reports_version: int = REPORTS_VERSION,
 ) -> str:
-    """Return a digest of what the rows depend on: the tables' content, the files' sizes, the code."""
-    settings = f"{source_digest()} {fingerprint} {builder.config} {sorted(translations.items())}"
+    """Return a digest of what the rows depend on: the tables' content, the files' sizes, the versions of the code."""
+    versions = (ROW_FORMAT_VERSION, builder.version, reports_version)
+    settings = f"{versions} {fingerprint} {builder.name} {builder.config} {sorted(translations.items())}"
     digest = hashlib.sha256(settings.encode())
     for recording in there:
         sizes = [os.stat(builder.source / name).st_size for name in recording.files]
@@ -200,26 +211,38 @@ def corpus_key(
     return digest.hexdigest()
 
 
-def _write_shard(builder: CorpusBuilder, content: tuple[Sequence[Recording], Mapping[str, str]], path: Path) -> dict:
+def _write_shard(builder: CorpusBuilder, earlier: Path | None, content: tuple, path: Path) -> dict:
     """Write one shard; return what its rows show. Damaged recordings are gathered, so that all are named at once.
 
+    Args:
+        builder: reads the recordings.
+        earlier: folder with the same shards, whose rows only lack reports of this version: they are read instead.
+        content: name of the shard, its recordings, and translations by record id.
+        path: to be written.
+
     Raises:
-        OSError: the disk or the network of the source failed: that is no recording's damage.
+        ImportError: a package is missing that reads this corpus.
+        OSError: the disk or the network of the source failed: the recording is not damaged.
     """
-    recordings, translations = content
+    name, recordings, translations = content
     summary = {"conditions": {}, "damaged": []}
 
-    def complete() -> Iterator[dict]:
+    def complete(rows: Iterable[dict]) -> list[dict]:
+        own = []
+        for row in rows:
+            canonical_leads(row["lead_names"])  # refuses an unknown lead
+            repaired = _complete(row, translations)
+            own.append((row, [*_conditions(row), *(["repaired_text"] if repaired else [])]))
+        for row, found in own:
+            for condition in found:
+                summary["conditions"].setdefault(condition, []).append(row["record_id"])
+        return [row for row, _ in own]
+
+    def read() -> Iterator[dict]:
         for recording in recordings:
             try:
-                own = list(builder.read(recording))
-                found = []
-                for row in own:
-                    canonical_leads(row["lead_names"])  # refuses what is no lead
-                    repaired = _complete(row, translations)
-                    names = [*_conditions(row), *(["repaired_text"] if repaired else [])]
-                    found += [(name, row["record_id"]) for name in names]
-            except MemoryError:
+                own = complete(builder.read(recording))
+            except (MemoryError, ImportError):
                 raise
             except Exception as error:  # damage that no reader thought of is to be named like any other
                 if _is_of_the_system(error):
@@ -229,11 +252,19 @@ def _write_shard(builder: CorpusBuilder, content: tuple[Sequence[Recording], Map
                 reason = " ".join(f"{'' if known else f'{type(error).__name__}: '}{error}".split())
                 summary["damaged"].append([recording.record_id, reason])
                 continue
-            for name, record_id in found:
-                summary["conditions"].setdefault(name, []).append(record_id)
             yield from own
 
-    summary["num_rows"] = write_parquet(complete(), path, builder.features)
+    def reword() -> Iterator[dict]:
+        fields = {recording.record_id: recording.fields for recording in recordings}
+        with pq.ParquetFile(earlier / f"{name}.parquet") as parquet:
+            for group in range(parquet.num_row_groups):
+                rows = table_rows(parquet.read_row_group(group).drop_columns(["report", "report_en", "findings"]))
+                for row in rows:  # from the source's text, as if the recording had been read again
+                    if "report" in (own := fields.get(row["record_id"], {})):
+                        row["report"] = own["report"]
+                yield from complete(rows)
+
+    summary["num_rows"] = write_parquet(read() if earlier is None else reword(), path, builder.features)
     return summary
 
 
@@ -252,7 +283,7 @@ def _complete(row: dict, translations: Mapping[str, str]) -> bool:
     row |= {name: read_text(cell) for name, cell in cells.items()}
     if translated:
         row["findings"] = None if row["report_en"] is None else list(split_findings(row["report_en"]))
-    elif row.get("report") is not None and "report_en" not in row:
+    elif row.get("report") is not None:
         english = render_english(row["report"])
         row["report_en"] = english.text
         row["findings"] = list(english.findings)
@@ -296,7 +327,7 @@ def _summarize(facts: dict, builder: CorpusBuilder, plan: Sequence[Shard], summa
     }
 
 
-def _read_leave_out(words: Sequence[str]) -> list[str]:
+def _read_ids(words: Sequence[str]) -> list[str]:
     """Return the ids that are given, and those of the files that are given."""
     ids = []
     for word in words:

@@ -14,7 +14,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from ...resources import resource
 from ..rows import corpus_features
 from .corpus_builder import CorpusBuilder
-from .shards import read_summary
+from .shards import check_row_format, read_summary
 
 # What is real and stays, but is worth knowing of: condition -> how the summary calls it.
 CONDITIONS = {
@@ -34,14 +34,16 @@ LICENCES = {
 
 
 def check_output(folder: str | os.PathLike[str], kind: type[CorpusBuilder]) -> None:
-    """Refuse a folder whose `README.md` is not this corpus' card: that would be overwritten.
+    """Refuse a folder whose `README.md` is not this corpus' card, as it would be overwritten, or that is of old rows.
 
     Raises:
-        FileExistsError: it is somebody else's.
+        FileExistsError: it is the card of something else.
+        ValueError: a config in it has another row format.
     """
     path = Path(folder) / "README.md"
     if path.is_file() and f"mets-ecg build {kind.name}`" not in path.read_text(encoding="utf-8", errors="replace"):
         raise FileExistsError(f"{str(path)!r} is not the card of {kind.name}: name another folder for the corpus")
+    _find_builds(Path(folder), kind)
 
 
 def write_card(folder: str | os.PathLike[str], kind: type[CorpusBuilder]) -> Path:
@@ -58,16 +60,19 @@ def write_card(folder: str | os.PathLike[str], kind: type[CorpusBuilder]) -> Pat
     """
     folder = Path(folder)
     builds = None
-    while builds != (builds := _read_builds(folder, kind)):  # another config may get finished meanwhile
+    while builds != (builds := _find_builds(folder, kind)):  # another config may be finished meanwhile
+        if not builds:
+            raise FileNotFoundError(f"{str(folder)!r} has no config of {kind.name}: build one first")
         path = _save(_render(builds, kind), folder)
     return path
 
 
-def _read_builds(folder: Path, kind: type[CorpusBuilder]) -> dict[str, dict]:
+def _find_builds(folder: Path, kind: type[CorpusBuilder]) -> dict[str, dict]:
+    """Return the summary of each config that is built."""
     builds = {config: read_summary(folder / config) for config in kind.configs}
     builds = {config: build for config, build in builds.items() if build is not None}
-    if not builds:
-        raise FileNotFoundError(f"{str(folder)!r} holds no config of {kind.name}: build one first")
+    for config, build in builds.items():
+        check_row_format(build, str(folder / config))
     return builds
 
 
@@ -166,7 +171,7 @@ def describe(summary: Mapping) -> str:
     ]
     if summary["empty_splits"]:
         lines.append(f"no recordings of, and left out: split {', '.join(summary['empty_splits'])}")
-    counted = {"listed but not in the source": summary["missing"], "left out as asked": summary["left_out"]}
+    counted = {"listed but not in the source": summary["missing"], "excluded as asked": summary["excluded"]}
     counted |= {CONDITIONS[name]: found for name, found in summary["conditions"].items()}
     for words, found in counted.items():
         if found["count"]:
@@ -175,4 +180,6 @@ def describe(summary: Mapping) -> str:
     given, used = summary["translations"]["given"], summary["translations"]["used"]
     if given:
         lines.append(f"{used} of {given} translations used")
+    versions = {"row format": "row_format_version", "reader": "builder_version", "reports": "reports_version"}
+    lines.append("versions: " + ", ".join(f"{words} {summary[name]}" for words, name in versions.items()))
     return "\n".join(lines)

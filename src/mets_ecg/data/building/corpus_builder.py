@@ -78,17 +78,15 @@ class CorpusBuilder(ABC):
 
     Class attributes:
         name: as commands spell it, with hyphens.
+        version: of what `recordings` and `read` give for the same files; raised when that changes.
         info: for the card.
         configs: names of its versions as the Hub will list them, the default one first.
         splits: their names, in order.
         recordings_per_shard: how many go into one Parquet file, about.
-<<<<<<< HEAD
+        one_file: whether all recordings are in one file; otherwise each has files of its own.
         markers: shell patterns of files or folders in `source` that only this publisher's has, to recognise it by.
         default_parts: what trains, validates and tests where the user does not say; see `mets_ecg.data.parts`.
         shared_patients: patients whom the customary split has on both sides.
-=======
-        one_file: whether all recordings are in one file; otherwise each has files of its own.
->>>>>>> labels
 
     Args:
         source: the publisher's folder, whole or in part.
@@ -96,17 +94,17 @@ class CorpusBuilder(ABC):
 
     Raises:
         ValueError: there is no such config.
-        FileNotFoundError: `source` is no folder.
+        FileNotFoundError: `source` is not a folder.
     """
 
     name: ClassVar[str]
+    version: ClassVar[int]
     info: ClassVar[CorpusInfo]
     configs: ClassVar[tuple[str, ...]] = ("default",)
     splits: ClassVar[tuple[str, ...]] = ("full",)  # `datasets` reserves "all"
     # 22 MB of 12 leads, 10 s, 500 Hz. pyarrow 26 may abort a script that leaves a streamed shard of 50 MB half read.
     recordings_per_shard: ClassVar[int] = 500
     one_file: ClassVar[bool] = False
-
     markers: ClassVar[tuple[str, ...]] = ()
     default_parts: ClassVar[Mapping[str, tuple[str, ...]]] = DEFAULT_PARTS
     shared_patients: ClassVar[tuple[str, ...]] = ()
@@ -145,7 +143,7 @@ class CorpusBuilder(ABC):
 
         Raises:
             FileNotFoundError: a table is missing.
-            ValueError: a table lacks a column or holds what cannot be.
+            ValueError: a table lacks a column or has an impossible value.
         """
 
     def read(self, recording: Recording) -> Iterator[dict]:
@@ -205,14 +203,14 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing, a row has more cells than columns, or the text is not UTF-8 or no CSV; the
+        ValueError: a column is missing, a row has more cells than columns, or the text is not UTF-8 or not CSV; the
             message names the line.
     """
     path = Path(path)
     if not path.is_file():
         found = first_names(path.parent) if path.parent.is_dir() else ""
         raise FileNotFoundError(
-            f"no {path.name} in {path.parent}, which {f'holds {found}' if found else 'is empty or no folder'}: "
+            f"no {path.name} in {path.parent}, which {f'holds {found}' if found else 'is empty or not a folder'}: "
             "give the folder as its publisher lays it out"
         )
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -234,7 +232,7 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
         except csv.Error as error:
             # The row that could not be read is not counted; an open quote may make it as long as the rest of the file.
             raise ValueError(
-                f"{path} is no CSV from line {reader.line_num + 1} on ({error}): download it again"
+                f"{path} is not CSV from line {reader.line_num + 1} on ({error}): download it again"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""A folder of Parquet shards that appears whole or not at all: written in parallel, resumed, spread over machines.
+"""A folder of Parquet shards that appears whole or not at all: written in parallel, and resumed.
 
 Shards are written into a hidden folder beside the one wanted; each is named as finished only once it is whole, and the
 folder gets its name when all of them are there. The same call again goes on where the last one stopped.
@@ -34,16 +34,15 @@ from datasets import Array2D, ClassLabel, Features, List, Value
 from huggingface_hub.utils import WeakFileLock
 from tqdm.auto import tqdm
 
+from ..rows import ROW_FORMAT_VERSION
+
 _logger = logging.getLogger(__name__)
 
 BUILD_SUMMARY = "build.json"
+_DAMAGED = "damaged.txt"
 _NAMED = 1000  # records of a kind in a summary: of a corpus of millions they would be megabytes
-_FINISHED = "finished"  # within the working folder: what becomes the folder
 
-# Seconds. Of parts that start together, each holds the lock of all for a moment.
-_LOCK_TIMEOUT = 2.0
-
-# A row group is what a streaming reader fetches at once, and what a writer holds in memory.
+# A row group is what a streaming reader fetches at once, and what a writer keeps in memory.
 _ROWS_PER_GROUP = 100
 _BYTES_PER_GROUP = 16 * 2**20
 
@@ -116,20 +115,6 @@ def split_evenly(items: Sequence, per_shard: int) -> list[Sequence]:
     return [items[len(items) * i // count : len(items) * (i + 1) // count] for i in range(count)]
 
 
-def parse_part(word: str | None) -> tuple[int, int] | None:
-    """Return `(2, 8)` for `"2/8"`, the second of eight parts of a build; None for None.
-
-    Raises:
-        ValueError: it is no such part.
-    """
-    if word is None:
-        return None
-    first, slash, last = word.partition("/")
-    if not (slash and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-        raise ValueError(f"--shard {word!r} is no part of a build: write 1/8 to 8/8 for eight machines")
-    return int(first), int(last)
-
-
 def write_shards(
     folder: str | os.PathLike[str],
     shards: Sequence[Shard],
@@ -137,65 +122,76 @@ def write_shards(
     *,
     key: str,
     summarize: Callable[[list[dict]], dict],
-    left_out: Collection[str] = (),
-    part: tuple[int, int] | None = None,
+    excluded: Collection[str] = (),
+    replaces: str | None = None,
     num_proc: int | None = None,
     description: str = "building",
-) -> dict | None:
-    """Write the shards that are not yet written; when all are, give the folder its name.
+) -> dict:
+    """Write the shards that are not yet written, and then give the folder its name.
 
     Args:
         folder: to appear, with one `<name>.parquet` a shard and the summary in `build.json`.
-        shards: all shards of the folder, whatever the part.
+        shards: all shards of the folder.
         write: called as `write(content, path)` in another process; returns the shard's own summary, plain values.
             Where that has `damaged`, a list of `[record, reason]`, the shard is not kept.
         key: digest of everything that the rows depend on: a folder with another one is not touched, a shard with
-            another one is written anew.
+            another one is written again.
         summarize: makes the folder's summary of the shards' summaries, in order.
-        left_out: ids of records that the shards lack as asked; they are listed beside those that are damaged.
-        part: `(i, n)`: write only every n-th shard, and leave the folder to the call without a part.
+        excluded: ids of records that the shards lack as asked; they are listed beside those that are damaged.
+        replaces: key of a folder of this name that the new one replaces when it is whole.
         num_proc: processes; all processors by default.
         description: of the progress bar.
 
     Returns:
-        The folder's summary; None where only a part was written.
+        The folder's summary.
 
     Raises:
         FileExistsError: the folder is there, with another key.
         FileNotFoundError: the folder is there, but lost shards.
         ValueError: recordings are damaged; the message names some, and a file that names all. Finished shards are
-            kept.
+            kept. Or the folder is there, of an older row format.
         OSError: a shard cannot be written, for example because the disk is full, or the source cannot be read. Finished
             shards are kept.
-        RuntimeError: a process was killed, for example for want of memory, and finished shards are kept; or another
-            process writes the same folder, or the same part of it.
+        RuntimeError: a process was killed, for example because memory ran out, and finished shards are kept; or another
+            process writes the same folder.
     """
     if num_proc is not None and num_proc < 1:
         raise ValueError(f"--num-proc {num_proc}: at least one process is needed")
     folder = Path(os.path.abspath(folder))
-    working = folder.with_name(f".{folder.name}.building")
-    with contextlib.ExitStack() as held, _explain_full_disk(working):
-        finished = _read_finished(folder, shards, key)
+    ends = ("building", "building.lock", "replaced")
+    working, lock, replaced = (folder.with_name(f".{folder.name}.{end}") for end in ends)
+    with contextlib.ExitStack() as stack, _explain_full_disk(working):
+        finished = _read_finished(folder, shards, key, replaces)
         if finished is None:
-            _open_working_folder(working, part, held)
-            finished = _read_finished(folder, shards, key)  # by another process, that held the lock until now
+            working.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_lock(lock))
+            stack.callback(lock.unlink, missing_ok=True)
+            finished = _read_finished(folder, shards, key, replaces)  # by the process that had the lock until now
         if finished is None:
-            chosen = shards if part is None else shards[part[0] - 1 :: part[1]]
-            todo = [shard for shard in chosen if _read_note(working, shard, key) is None]
-            _report_unusable(working, chosen, todo, part)
-            if part is None:
-                _tidy(working, shards)
-            done = sum(shard.num_rows for shard in chosen) - sum(shard.num_rows for shard in todo)
-            damaged = _run(todo, write, working, key, num_proc, description, done=done)
-            name = "damaged.txt" if part is None else f"damaged-{part[0]}-of-{part[1]}.txt"
-            _refuse_damaged(damaged, left_out, working / name)
-            if part is not None:
-                return None
-            notes = [_read_note(working, shard, key) for shard in shards]
-            finished = {"key": key, **summarize(notes)}
-            _finish(working, folder, shards, finished)
-    shutil.rmtree(working, ignore_errors=True)
+            finished = read_summary(working)  # if an earlier call was stopped before it gave the folder its name
+            if finished is None or finished["key"] != key:
+                notes = _write_missing(working, shards, write, key, excluded, num_proc, description)
+                finished = {"key": key, "row_format_version": ROW_FORMAT_VERSION, **summarize(notes)}
+                _write_text(working / BUILD_SUMMARY, json.dumps(finished, indent=2))
+            _tidy(working, {BUILD_SUMMARY, *(f"{shard.name}.parquet" for shard in shards)})
+            if read_summary(folder) is not None:
+                os.replace(folder, replaced)
+            elif folder.is_dir():
+                folder.rmdir()  # it is empty
+            os.replace(working, folder)
+    for path in (working, replaced):
+        shutil.rmtree(path, ignore_errors=True)
     return finished
+
+
+def _write_missing(working: Path, shards: Sequence[Shard], write, key: str, excluded, num_proc, description) -> list:
+    """Write the shards that an earlier call has not; return the summaries of all."""
+    todo = [shard for shard in shards if _read_note(working, shard, key) is None]
+    _report_unusable(working, shards, todo)
+    _tidy(working, {f"{shard.name}{suffix}" for shard in shards for suffix in (".parquet", ".json")} | {_DAMAGED})
+    damaged = _run(todo, write, working, key, num_proc, description, total=sum(shard.num_rows for shard in shards))
+    _refuse_damaged(damaged, excluded, working / _DAMAGED)
+    return [_read_note(working, shard, key) for shard in shards]
 
 
 def count_named(records: Sequence) -> dict:
@@ -223,72 +219,65 @@ def read_summary(folder: str | os.PathLike[str]) -> dict | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _read_finished(folder: Path, shards: Sequence[Shard], key: str) -> dict | None:
-    """Return the summary of the folder if it is there, whole and of this key; None if there is none."""
+def check_row_format(summary: Mapping, name: str) -> None:
+    """Refuse a corpus whose rows have another format than this version of the package reads and writes.
+
+    Raises:
+        ValueError: it has; the message says what to do.
+    """
+    found = summary.get("row_format_version", 1)
+    if found != ROW_FORMAT_VERSION:
+        way_out = "build again: remove it, and run the command that made it"
+        way_out = way_out if found < ROW_FORMAT_VERSION else "install a newer mets-ecg"
+        raise ValueError(f"{name!r} has row format {found}, this mets-ecg has {ROW_FORMAT_VERSION}: {way_out}")
+
+
+def _read_finished(folder: Path, shards: Sequence[Shard], key: str, replaces: str | None) -> dict | None:
+    """Return the summary of the folder if it is there, whole and of this key; None if it is to be written."""
     finished = read_summary(folder)
     if finished is None and not (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         return None
-    if finished is None or finished["key"] != key:
+    if finished is not None:
+        check_row_format(finished, str(folder))
+    if finished is None or finished["key"] not in (key, replaces):
         raise FileExistsError(
-            f"{str(folder)!r} is there already, from other files, arguments or code: name another folder, or remove it"
+            f"{str(folder)!r} is there already, from other files, arguments or versions: name another folder, or "
+            "remove it"
         )
     for split in dict.fromkeys(map(_split_of, shards)):
         split_files(folder, split)
-    return finished
-
-
-def _open_working_folder(working: Path, part: tuple[int, int] | None, held: contextlib.ExitStack) -> None:
-    """Make the folder that shards are written to, or go on with it, and keep others from what is ours.
-
-    A whole build is alone, parts are beside other parts. What an earlier call had begun to finish is undone.
-    """
-    working.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as briefly:
-        if part is None:
-            held.enter_context(_lock(working / "whole.lock"))
-            for path in sorted(working.glob("part-*.lock")):
-                held.enter_context(_lock(path))
-        else:
-            held.enter_context(_lock(working / f"part-{part[0]}-of-{part[1]}.lock"))
-            briefly.enter_context(_lock(working / "whole.lock"))
-        for path in (working / _FINISHED).glob("*.parquet"):
-            os.replace(path, working / f"{path.stem}.rows")
-        shutil.rmtree(working / _FINISHED, ignore_errors=True)
+    return finished if finished["key"] == key else None
 
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(WeakFileLock(path, timeout=_LOCK_TIMEOUT))
+            stack.enter_context(WeakFileLock(path, timeout=0.1))
         except TimeoutError as error:
             raise RuntimeError(
-                f"another process builds here (it holds {str(path)!r}): wait for it, or stop it; if there is none, "
-                "remove that file"
+                f"another process builds here (it has locked {str(path)!r}): wait for it, or stop it; if there is "
+                "none, remove that file"
             ) from error
         yield
 
 
-def _report_unusable(working: Path, chosen: Sequence[Shard], todo: Sequence[Shard], part) -> None:
+def _report_unusable(working: Path, shards: Sequence[Shard], todo: Sequence[Shard]) -> None:
     """Say how much of an earlier call's work is lost."""
-    names = {shard.name for shard in chosen}
-    there = {path.stem for path in working.glob("*.json")}
-    if part is not None:
-        there &= names  # the others are for other parts
-    unusable = there - (names - {shard.name for shard in todo})
+    there = {path.stem for path in working.glob("*.json") if path.name != BUILD_SUMMARY}
+    unusable = there - ({shard.name for shard in shards} - {shard.name for shard in todo})
     if unusable:
         _logger.warning(
-            "%d of %d shards were made from other files, arguments or code, or are damaged, and are written anew",
+            "%d of %d shards were made from other files, arguments or versions, or are damaged, and are written again",
             len(unusable),
             len(there),
         )
 
 
-def _tidy(working: Path, shards: Iterable[Shard]) -> None:
-    """Remove what killed processes and builds of other files left; nobody else is here."""
-    names = {f"{shard.name}{suffix}" for shard in shards for suffix in (".rows", ".json")}
+def _tidy(working: Path, names: Collection[str]) -> None:
+    """Remove all but these files, as what killed processes and builds of other files left."""
     for path in working.iterdir():
-        if path.name not in names and path.suffix not in (".lock", ".txt"):
+        if path.name not in names:
             path.unlink()
 
 
@@ -296,18 +285,18 @@ def _read_note(working: Path, shard: Shard, key: str) -> dict | None:
     """Return a shard's own summary if it is written, whole and of its key; otherwise None."""
     try:
         note = json.loads((working / f"{shard.name}.json").read_text(encoding="utf-8"))
-        num_bytes = (working / f"{shard.name}.rows").stat().st_size
+        num_bytes = (working / f"{shard.name}.parquet").stat().st_size
     except (FileNotFoundError, ValueError):
         return None
     return note if (note.get("key"), note.get("num_bytes")) == (shard.key or key, num_bytes) else None
 
 
-def _run(todo: Sequence[Shard], write, working: Path, key: str, num_proc, description: str, *, done: int) -> list:
+def _run(todo: Sequence[Shard], write, working: Path, key: str, num_proc, description: str, *, total: int) -> list:
     """Write shards in parallel; return what is damaged."""
     if not todo:
         return []
     damaged = []
-    total = done + sum(shard.num_rows for shard in todo)
+    done = total - sum(shard.num_rows for shard in todo)
     affinity = getattr(os, "sched_getaffinity", None)
     num_proc = num_proc or (len(affinity(0)) if affinity else os.cpu_count())
     token = uuid.uuid4().hex
@@ -324,7 +313,7 @@ def _run(todo: Sequence[Shard], write, working: Path, key: str, num_proc, descri
                 bar.update(jobs[job].num_rows)
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "a process that read recordings was killed, perhaps for want of memory: run the same command with a "
+            "a process that read recordings was killed, perhaps because memory ran out: run the same command with a "
             "smaller --num-proc, it goes on where it stopped"
         ) from error
     except BaseException as error:  # Ctrl-C too: nobody waits for shards that are not finished
@@ -347,7 +336,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever, and hold its locks."""
+    """A worker whose parent was killed would wait for work for ever."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
@@ -358,37 +347,25 @@ def _write_one(write, shard: Shard, key: str, working: Path, token: str) -> dict
         summary = write(shard.content, partial)
         if not summary.get("damaged"):
             summary |= {"key": key, "num_bytes": partial.stat().st_size}
-            _publish(partial, working / f"{shard.name}.rows")
+            _publish(partial, working / f"{shard.name}.parquet")
             _write_text(working / f"{shard.name}.json", json.dumps(summary))
         return summary
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _refuse_damaged(damaged: Sequence, left_out: Collection[str], path: Path) -> None:
+def _refuse_damaged(damaged: Sequence, excluded: Collection[str], path: Path) -> None:
     if not damaged:
         return
-    # With what was left out already: the next call is to be given this file alone.
-    _write_text(path, "".join(f"{record}\n" for record in sorted({*left_out, *(record for record, _ in damaged)})))
+    # With what was excluded already: the next call is to be given this file alone.
+    _write_text(path, "".join(f"{record}\n" for record in sorted({*excluded, *(record for record, _ in damaged)})))
     named = "; ".join(f"{record}: {reason}" for record, reason in damaged[:5])
     more = f" (and {len(damaged) - 5} more)" if len(damaged) > 5 else ""
     raise ValueError(
-        f"{len(damaged)} recordings cannot be read: {named}{more}. Shards without any are kept. Fetch them "
-        f"again, or leave out all that {str(path)!r} names by --leave-out {shlex.quote(str(path))}, and run the same "
+        f"{len(damaged)} recordings cannot be read: {named}{more}. Shards without any are kept. Download them "
+        f"again, or exclude all that {str(path)!r} names by --exclude {shlex.quote(str(path))}, and run the same "
         "command: it goes on where it stopped"
     )
-
-
-def _finish(working: Path, folder: Path, shards: Iterable[Shard], summary: dict) -> None:
-    """Give shards and folder their names, the folder last: it is there with all that belongs to it, or not at all."""
-    finished = working / _FINISHED
-    finished.mkdir()
-    for shard in shards:
-        os.replace(working / f"{shard.name}.rows", finished / f"{shard.name}.parquet")
-    _write_text(finished / BUILD_SUMMARY, json.dumps(summary, indent=2))
-    if folder.is_dir():
-        folder.rmdir()  # it is empty
-    os.replace(finished, folder)
 
 
 @contextlib.contextmanager

@@ -66,6 +66,7 @@ class CinC(CorpusBuilder):
     """CinC 2021: one row a recording, database by database, in the order of names."""
 
     name = "cinc"
+    version = 1
     markers = ("training", *DATABASES)
     splits = tuple(DATABASES.values())
     info = CorpusInfo(

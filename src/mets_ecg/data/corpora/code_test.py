@@ -59,6 +59,7 @@ class CodeTest(CorpusBuilder):
     """CODE-test: one row a tracing, in their order in the file."""
 
     name = "code-test"
+    version = 1
     markers = (_TRACINGS, "annotations/gold_standard.csv")
     splits = ("test",)
     one_file = True

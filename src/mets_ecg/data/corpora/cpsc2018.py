@@ -40,6 +40,7 @@ class CPSC2018(CorpusBuilder):
     """CPSC2018: one row a recording, in the order of the publisher's table."""
 
     name = "cpsc2018"
+    version = 1
     markers = (_TABLE, "TrainingSet*")
     info = CorpusInfo(
         title="China Physiological Signal Challenge 2018 (ICBEB), training set",

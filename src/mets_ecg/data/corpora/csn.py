@@ -48,6 +48,7 @@ class CSN(CorpusBuilder):
     """Chapman-Shaoxing-Ningbo: one row a recording, in the order of names."""
 
     name = "csn"
+    version = 1
     markers = ("WFDBRecords",)
     info = CorpusInfo(
         title="Chapman-Shaoxing-Ningbo, a large scale 12-lead electrocardiogram database for arrhythmia study",

@@ -54,6 +54,7 @@ class LUDB(CorpusBuilder):
     """LUDB: one row a recording, in the order of the publisher's table."""
 
     name = "ludb"
+    version = 1
     markers = (_TABLE,)
     info = CorpusInfo(
         title="Lobachevsky University Electrocardiography Database",

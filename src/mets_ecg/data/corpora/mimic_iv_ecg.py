@@ -66,6 +66,7 @@ class MIMICIVECG(CorpusBuilder):
     """MIMIC-IV-ECG: one row a study, in the order of `record_list.csv`."""
 
     name = "mimic-iv-ecg"
+    version = 1
     markers = ("record_list.csv",)
     default_parts = {"train": ("1-8",), "validation": ("9",), "test": ("10",)}
     splits = ("train", "validation", "test")

@@ -79,6 +79,7 @@ class MITBIH(CorpusBuilder):
     """MIT-BIH: one row a beat (config `beats`) or one row a window inside one rhythm (config `rhythm`)."""
 
     name = "mit-bih"
+    version = 1
     configs = ("beats", "rhythm")
     markers = ("[12]??.atr",)
     default_parts = {"train": ("none",), "validation": ("ds1",), "test": ("ds2",)}

@@ -65,6 +65,7 @@ class PTBXL(CorpusBuilder):
     """PTB-XL: one row a recording, in the order of the publisher's table."""
 
     name = "ptb-xl"
+    version = 1
     configs = ("100hz", "500hz")
     markers = ("ptbxl_database.csv",)
     default_parts = {"train": ("1-8",), "validation": ("9",), "test": ("10",)}

@@ -53,6 +53,7 @@ class SPH(CorpusBuilder):
     """SPH: one row a recording, in the order of the table; files that it does not list follow."""
 
     name = "sph"
+    version = 1
     markers = ("metadata.csv",)
     info = CorpusInfo(
         title="Shandong Provincial Hospital 12-lead ECG database (SPH)",
