@@ -287,6 +287,25 @@ def test_a_push_that_broke_off_goes_on(loopback_hub, session, original):
     assert (stored + stored_now, stored_then) == (len(shards) + 1, 0)  # the one that failed was sent twice
 
 
+def test_what_another_pushes_meanwhile_is_not_overwritten(loopback_hub, session, original):
+    code = """
+from huggingface_hub import HfApi
+from mets_ecg.hub.push import push_corpus
+
+def create_commit(self, repo_id, *all, real=HfApi.create_commit, **options):
+    HfApi.create_commit = real
+    self.upload_file(path_or_fileobj=b"theirs", path_in_repo="README.md", repo_id=repo_id, repo_type="dataset")
+    return self.create_commit(repo_id, *all, **options)
+
+HfApi.create_commit = create_commit
+push_corpus(arguments[0], "user/raced")
+"""
+    answer = session.ask(code, str(original))
+    assert answer["error"] == "RuntimeError"
+    assert answer["message"].startswith("somebody else pushed to user/raced meanwhile, so nothing was changed: look at")
+    assert loopback_hub.repositories["datasets", "user/raced"].files()["README.md"].content == b"theirs"
+
+
 def test_a_connection_that_drops_within_a_shard_is_taken_up_by_the_client(loopback_hub, session, original):
     loopback_hub.fail_next("PUT", "/lfs/datasets/user/dropped", times=2)
     session.run(PUSH, str(original), "--repo-id", "user/dropped")
