@@ -203,6 +203,7 @@ class _Client:
 
     def download(self, item: tuple[str, str]) -> int | str | None:
         """Return how many bytes were downloaded, None where the file is there, or why it cannot be downloaded."""
+        self._check_stop()
         path, digest = item
         target = self.folder / path
         if target.is_file():
@@ -230,6 +231,7 @@ class _Client:
             except requests.RequestException:  # is an OSError, and not the disk's
                 raise
             except OSError as error:
+                self.stop.set()  # no other file would fare better
                 raise OSError(
                     error.errno,
                     f"{path} cannot be written: {error.strerror}. Make room, or name another folder, and run the same "
