@@ -7,7 +7,7 @@ from datasets import ClassLabel, Dataset, List
 from transformers import pipeline
 
 from mets_ecg.data.loading import load_prepared_rows
-from mets_ecg.evaluation.tasks import get_task, simulated_task
+from mets_ecg.evaluation.tasks import get_task, read_task, simulated_task
 from mets_ecg.evaluation.zero_shot import (
     TaskLabels,
     best_class_metrics,
@@ -36,7 +36,7 @@ def test_the_labels_of_a_multi_label_task_are_those_of_the_rows(rows, simulated_
 
 
 def test_a_corpus_without_the_labels_is_refused(simulated_corpus):
-    with pytest.raises(ValueError, match="needs the column labels_findings; the corpus has no labels"):
+    with pytest.raises(ValueError, match="needs the column labels_findings; the corpus has statements"):
         load_labels(simulated_corpus.remove_columns("labels_findings"), simulated_task())
 
 
@@ -96,6 +96,27 @@ def test_rows_of_a_single_label_task_have_exactly_one_of_its_classes(rows):
     truth = load_labels(with_labels(rows, [None, [], [0], [1, 2], [0, 1], [5]]), task)
     assert truth.rows.tolist() == [2, 3]
     assert truth.excluded == {"labels not known": 1, "not exactly one of the classes": 3}
+
+
+def test_codes_of_statements_can_be_the_classes(tmp_path):
+    codes = [["22", "23"], None, ["30+310"], ["1"]]
+    rows = Dataset.from_dict(
+        {
+            "record_id": list("abcd"),
+            "patient_id": list("1234"),
+            "statements": [own and [{"code": code, "likelihood": None} for code in own] for own in codes],
+        }
+    )
+    path = tmp_path / "sph.yaml"
+    path.write_text(
+        "corpus: sph\nlabel_column: statements\nclasses: {22: STACH, '30': {name: atrial premature beat}}\n"
+    )
+    truth = load_labels(rows, read_task(path))
+    assert truth.rows.tolist() == [0, 2, 3]
+    assert truth.labels.tolist() == [[True, False], [False, True], [False, False]]
+    assert load_labels(rows.select([2, 3]), read_task(path)).labels.tolist() == [[False, True], [False, False]]
+    with pytest.raises(ValueError, match="statements has no class '22', '30'; it has 1$"):
+        load_labels(rows.select([3]), read_task(path))
 
 
 def test_windows_with_a_second_kind_of_abnormal_beat_are_left_out_and_counted():

@@ -59,12 +59,14 @@ class Task:
         name: as commands and results spell it.
         corpus: whose label column it is.
         config: which version of the corpus; None for any.
-        label_column: the column of corpus rows that has the classes of a record.
+        label_column: the column of corpus rows that has the classes of a record: a `labels_...` column, or
+            `statements`, where each code is a class.
         problem_type: `"multi-label"`, or `"single-label"`: a row counts that has exactly one of the classes.
         unit: what a row is: `"record"`, `"window"`, or `"beat"`: a beat is scored on its window, and windows with a
             second kind of abnormal beat are left out.
         positive: what a positive needs, in words.
-        classes: description by class code; the codes are the column's class names, matched by name and not by order.
+        classes: description by class code; the codes are the column's class names or the statements' codes (without
+            modifiers after a `+`), matched by name and not by order.
         template: sentence with one `{}` for a class's name.
         phrases_version: names the wording of the phrases in results.
         source: where classes, template and phrases come from.

@@ -43,25 +43,21 @@ def load_labels(rows: Dataset | PreparedRows, task: Task) -> TaskLabels:
         ValueError: the corpus has no such label column or lacks a class, or no row counts.
     """
     if task.label_column not in rows.column_names:
-        known = [name for name in rows.column_names if name.startswith("labels_")]
+        known = [name for name in rows.column_names if name.startswith("labels_") or name == "statements"]
         raise ValueError(
             f"task {task.name} needs the column {task.label_column}; the corpus has {', '.join(known) or 'no labels'}"
         )
-    names = rows.features[task.label_column].feature.names
+    names, stated = _classes_of(rows, task.label_column)
     missing = [code for code in task.classes if code not in names]
-    if missing:
+    # No list says which codes there could be: one that nobody has may be rare, and is shown with no positives.
+    if missing and (task.label_column != "statements" or len(missing) == len(task.classes)):
         raise ValueError(
             f"task {task.name}: the column {task.label_column} has no class {', '.join(map(repr, missing))}; it has "
             f"{', '.join(names)}"
         )
-    all_labels = np.zeros((len(rows), len(names)), dtype=bool)
-    unknown = np.zeros(len(rows), dtype=bool)
-    for i, own in enumerate(rows[task.label_column]):
-        if own is None:
-            unknown[i] = True
-        else:
-            all_labels[i, own] = True
-    labels = all_labels[:, [names.index(code) for code in task.classes]]
+    unknown = np.array([own is None for own in stated], dtype=bool)
+    labels = np.array([[code in (own or ()) for code in task.classes] for own in stated], dtype=bool)
+    labels = labels.reshape(len(stated), len(task.classes))
     excluded = {"labels not known": unknown}
     if task.problem_type == "single-label":
         excluded["not exactly one of the classes"] = ~unknown & (labels.sum(axis=1) != 1)
@@ -76,6 +72,15 @@ def load_labels(rows: Dataset | PreparedRows, task: Task) -> TaskLabels:
     patients = np.array([f"{corpus}/{patient or f'record {record}'}" for corpus, patient, record in owners])
     counts = {reason: int(marked.sum()) for reason, marked in excluded.items() if marked.any()}
     return TaskLabels(tuple(task.classes), labels[kept], patients[kept], kept, counts)
+
+
+def _classes_of(rows, column: str) -> tuple[list[str], list[set[str] | None]]:
+    """Return a column's classes by name, and those of each row; None where they are not known."""
+    if column == "statements":  # a modifier, as in SPH's 30+310, does not make another class of a statement
+        stated = [None if own is None else {one["code"].split("+")[0] for one in own} for own in rows[column]]
+        return sorted(set().union(*filter(None, stated))), stated
+    names = rows.features[column].feature.names
+    return names, [None if own is None else {names[i] for i in own} for own in rows[column]]
 
 
 def _mixed_windows(rows) -> np.ndarray:
