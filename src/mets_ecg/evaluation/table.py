@@ -98,7 +98,8 @@ class ZeroShotTable:
         single = [line.single_label for line in lines]
         if any(single):
             num_single = next(own.num_records for own in single if own)
-            heading.append(f"(accuracy to F1: the best-scored class of the {num_single} records that have one class)")
+            counted = f"{num_single} {self.task.unit}s that have one class"
+            heading.append(f"(accuracy to F1: the best-scored class of the {counted})")
             for name, figure in _FIGURES.items():
                 rows.append([name, "", *(_show(getattr(own, figure)) if own else "-" for own in single)])
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
