@@ -91,6 +91,13 @@ class ECGPreTrainedModel(PreTrainedModel):
             shutil.copymode(folder / "config.json", weights)
 
 
+class ECGEncoderPreTrainedModel(ECGPreTrainedModel):
+    """Parent of the ECG encoders: loading one from a dual encoder's checkpoint takes the ECG tower out of it."""
+
+    base_model_prefix = "ecg_model"
+    _keys_to_ignore_on_load_unexpected = [r"^text_", r"^ecg_projection\.", r"^logit_scale$"]
+
+
 def _name_some(kind: str, names, limit: int = 5) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{kind}: {', '.join(sorted(names)[:limit])}{more}"

@@ -89,8 +89,10 @@ def test_a_config_must_be_named_where_nothing_chooses_it(tmp_path):
 
 def test_only_prepared_rows_name_a_feature_extractor(tmp_path):
     assert SavedCorpus(write_config(tmp_path / "a", {"test": ["1"]})).feature_extractor is None
-    prepared = write_config(tmp_path / "b", {"test": ["1"]}, feature_extractor={"clip": 2})
-    assert SavedCorpus(prepared).feature_extractor == {"clip": 2}
+    prepared = write_config(tmp_path / "b", {"test": ["1"]}, feature_extractor={"clip": 2}, config="beats")
+    assert SavedCorpus(prepared, config="beats").feature_extractor == {"clip": 2}
+    with pytest.raises(ValueError, match="is the config beats"):
+        SavedCorpus(prepared, config="rhythm")
 
 
 @pytest.mark.parametrize("version", [None, ROW_FORMAT_VERSION - 1, ROW_FORMAT_VERSION + 1])
@@ -148,5 +150,5 @@ def test_a_repository_without_a_network_is_said(tmp_path, monkeypatch):
 def test_the_folder_of_one_config_is_no_other(tmp_path):
     folder = write_config(tmp_path / "corpus" / "100hz", {"train": ["1"]})
     assert SavedCorpus(folder, config="100hz").config == "100hz"
-    with pytest.raises(ValueError, match="is the config 100hz: for '500hz', name the folder above it"):
+    with pytest.raises(ValueError, match="is the config 100hz: name the folder of the config 500hz"):
         SavedCorpus(folder, config="500hz")

@@ -66,9 +66,9 @@ class SavedCorpus:
                 )
             folder = folder / _choose_config(configs, config, sampling_rate, self.name)
             summary = read_summary(folder)
-        elif config not in (None, folder.name):
-            raise ValueError(f"{str(folder)!r} is the config {folder.name}: for {config!r}, name the folder above it")
-        self.config = folder.name
+        self.config = summary.get("config", folder.name)  # prepared rows are in a folder of any name
+        if config not in (None, self.config):
+            raise ValueError(f"{str(folder)!r} is the config {self.config}: name the folder of the config {config}")
         files = {split: [str(path) for path in split_files(folder, split)] for split in summary["splits"]}
         self.files = files
         self._read_summary(summary, str(folder))
