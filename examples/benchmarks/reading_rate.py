@@ -65,10 +65,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         datasets.config.HF_DATASETS_CACHE = Path(folder) / "cache"  # nothing of it is wanted again
-        auroc_with_interval(options.data, Path(folder))
+        print_rates(options.data, Path(folder))
 
 
-def auroc_with_interval(data: str | None, folder: Path) -> None:
+def print_rates(data: str | None, folder: Path) -> None:
     """Make what is to be read, read it, and print the rates."""
     if data is None:
         data = str(folder / "simulated")
