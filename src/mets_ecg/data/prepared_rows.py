@@ -315,17 +315,17 @@ def _first_rows(parts: Iterator[dict], count: int) -> Iterator[dict]:
 
 def _grouped(parts: Iterator[dict], size: int) -> Iterator[list[dict]]:
     """Yield lists of pieces that have `size` rows together; the last list may have fewer."""
-    held, missing = [], size
+    pending, missing = [], size
     for part in parts:
         while len(part["index"]):
-            held.append(_pick(part, slice(missing)))
+            pending.append(_pick(part, slice(missing)))
             part = _pick(part, slice(missing, None))
-            missing -= len(held[-1]["index"])
+            missing -= len(pending[-1]["index"])
             if not missing:
-                yield held
-                held, missing = [], size
-    if held:
-        yield held
+                yield pending
+                pending, missing = [], size
+    if pending:
+        yield pending
 
 
 def _join(parts: Sequence[dict]) -> dict:

@@ -158,7 +158,7 @@ def test_refuses_an_amplitude_that_cannot_be(source, signals):
 
 def test_refuses_a_file_without_the_dataset(source, signals):
     write_tracings(source, signals, dataset="signals")
-    with pytest.raises(ValueError, match="no dataset 'tracings', it holds signals"):
+    with pytest.raises(ValueError, match="no dataset 'tracings', it has signals"):
         CodeTest(source).find()  # before anything is read
 
 

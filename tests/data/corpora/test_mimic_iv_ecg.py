@@ -260,7 +260,7 @@ def test_refuses_a_study_that_occurs_twice(tables):
 @pytest.mark.parametrize("cell", ["wide", "-nan", "inf"])
 def test_refuses_a_measurement_that_is_no_number(tables, cell):
     write_tables(tables, measured=[[cell, *MEASURED[0][1:]], MEASURED[1]])
-    with pytest.raises(ValueError, match=f"study 40689238 has a measurement that is no number .*{cell}"):
+    with pytest.raises(ValueError, match=f"study 40689238 has a measurement that is not a number .*{cell}"):
         MIMICIVECG(tables).recordings()
 
 

@@ -227,8 +227,8 @@ def in_microvolts(path, signal):
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (without_dataset, "no dataset 'ecg', it holds ECG_data"),
-        (with_group, "no dataset 'ecg', it holds ecg"),
+        (without_dataset, "no dataset 'ecg', it has ECG_data"),
+        (with_group, "no dataset 'ecg', it has ecg"),
         (transposed, r"float16 of shape (5000, 12)"),
         (of_integers, "holds int16"),
         (shorter, "has 4999 samples, but 5000 by metadata.csv"),

@@ -97,7 +97,7 @@ def test_the_fixtures_are_known():
         (b"", {}, ValueError, "has no column 'report', it has none"),
         (b"id,text\n1,sinusrhythmus\n", {}, ValueError, "has no column 'report', it has id, text.*--column"),
         (b"report\nsinusrhythmus\n", {"folds": ["1"]}, ValueError, "no column strat_fold or fold"),
-        (b"report,fold\nsinusrhythmus,x\n", {"folds": ["1"]}, ValueError, "row 1: the fold 'x' is no number"),
+        (b"report,fold\nsinusrhythmus,x\n", {"folds": ["1"]}, ValueError, "row 1: the fold 'x' is not a number"),
         (b"report,fold\nsinusrhythmus,2\n", {"folds": ["1"]}, ValueError, "holds no report in folds 1"),
         (b"report\n", {}, ValueError, "holds no report"),
         ("report\nlinkshypertrophie m\u00f6glich\n".encode("latin-1"), {}, ValueError, "is no UTF-8 .byte 0xf6.*iconv"),

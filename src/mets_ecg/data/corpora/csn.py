@@ -16,7 +16,7 @@ bradycardia (SB), the largest class of the database, has no column, and recordin
 
 Labels are null, not known, where a header's `Dx` is empty or missing, and otherwise `[]` where none of the classes is
 named: every recording was labelled with its rhythm and its other findings (of 45,152, 949 have no rhythm of the
-table's, and nearly all of these a pacing or other rhythm that it lacks). Words in `Dx` that are no codes are refused,
+table's, and nearly all of these a pacing or other rhythm that it lacks). Words in `Dx` that are not codes are refused,
 because the abbreviations mean other things here than in the Challenge. JS01052 and JS23074 have headers whose first two
 lines have run into each other ("JS01052 12 500 500000/mV 16 0 15 31255 0 I"): a lead's line is lost, and `recordings`
 leaves the two out. The headers of CinC's copies of them are whole.

@@ -164,7 +164,7 @@ report and measurements.
                 fields |= {"report": report and texts.setdefault(report, report)}
                 fields |= zip(MEASUREMENTS, measured, strict=True)
             except ValueError as error:
-                raise ValueError(f"{table}: study {study} has a measurement that is no number ({error})") from error
+                raise ValueError(f"{table}: study {study} has a measurement that is not a number ({error})") from error
 
 
 def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -99,7 +99,7 @@ of 10 s (3,600 samples at 360 Hz).
   `beat_sample` is its place in the window. `labels_beat` is the type of that beat and `labels_aami` its class by
   ANSI/AAMI EC57 (N, S, V, F, Q). A window holds some ten beats, which may be of several types: `window_symbols` lists
   the annotation symbols of all of them in order, to choose windows without doubt (ventricular flutter waves, in record
-  207, are no beats and not among them). Neighbouring windows overlap: a record's rows are no independent samples.
+  207, are not beats and not among them). Neighbouring windows overlap: a record's rows are not independent.
 - **Labels** are known for every row, one class in each column.
 - **Config `rhythm`**: consecutive windows that do not overlap, each inside one annotated rhythm, from where the rhythm
   begins; a run of less than 10 s gives none. `labels_rhythm` is its name, the code is in `statements`.

@@ -155,7 +155,7 @@ def _read_reports(arguments: ReportsArguments) -> Iterator[tuple[str, str]]:
             f"for example by `iconv -f latin1 -t utf-8`"
         ) from error
     except csv.Error as error:
-        raise ValueError(f"{path} is no csv ({error}): give a csv with a header line, or a txt") from error
+        raise ValueError(f"{path} is not CSV ({error}): give a csv with a header line, or a txt") from error
 
 
 def _read_rows(arguments: ReportsArguments, reader: csv.DictReader) -> Iterator[tuple[str, str]]:
@@ -177,7 +177,7 @@ def _read_rows(arguments: ReportsArguments, reader: csv.DictReader) -> Iterator[
                 fold = int(float(row[fold_column]))
             except (TypeError, ValueError):
                 raise ValueError(
-                    f"{arguments.file}, row {number}: the fold {row[fold_column]!r} is no number"
+                    f"{arguments.file}, row {number}: the fold {row[fold_column]!r} is not a number"
                 ) from None
             if fold not in wanted:
                 continue

@@ -1,7 +1,7 @@
 """The waves of a simulated beat: a normal one, and what each finding changes in it.
 
 A beat is a handful of Gaussian waves of a heart vector along x (left), y (feet) and z (back). Peaks, centres
-and widths are hand-made until the leads look right to a reader of ECGs; they are no measurements. Every
+and widths are hand-made until the leads look right to a reader of ECGs; they are not measured. Every
 record draws its own amplitudes, axis, intervals and voltages around them, and a finding its own size, down to
 slight ones. Times of beats, noise and leads: `simulator.py`, which also names the sources.
 """
