@@ -1,9 +1,9 @@
 """What all ECG encoders share: the output they return, strict loading, and frames that come from padding.
 
 The contract: a subclass of `ECGEncoderPreTrainedModel` whose `forward(input_values, ecg_attention_mask=None,
-lead_mask=None, output_hidden_states=None)`, decorated with transformers' `can_return_tuple`, returns `last_hidden_state
-(B, T', D)` and `pooler_output (B, D)`. With a mask, padding changes nothing; without one, the plain exact path is taken.
-Its config has `num_leads`, `sampling_rate` and `hidden_size`.
+lead_mask=None, output_hidden_states=None)`, decorated with transformers' `can_return_tuple`, returns
+`last_hidden_state (B, T', D)` and `pooler_output (B, D)`. With a mask, padding changes nothing; without one, the plain
+exact path is taken. Its config has `num_leads`, `sampling_rate` and `hidden_size`.
 """
 
 from __future__ import annotations
