@@ -7,9 +7,9 @@ on the test folds; leaves a checkpoint that `AutoModel.from_pretrained` loads. `
 without the launcher.
 """
 
-from mets_ecg.arguments import parse_arguments
-from mets_ecg.training.arguments import PretrainArguments
 from mets_ecg.training.pretrain import run_pretrain
+from mets_ecg_cli.parser import parse_arguments
+from mets_ecg_cli.pretrain import PretrainArguments
 
 if __name__ == "__main__":
     run_pretrain(parse_arguments(PretrainArguments))

@@ -59,7 +59,7 @@ def tiny_text_model(tmp_path_factory, tiny_model, tiny_processor) -> str:
 @pytest.fixture(scope="session")
 def simulated_corpus(tmp_path_factory):
     """160 simulated recordings at 100 Hz."""
-    from mets_ecg.data.simulator import simulate_corpus
+    from mets_ecg.data.simulator.corpus import simulate_corpus
 
     return simulate_corpus(160, seed=3, cache_dir=tmp_path_factory.mktemp("simulated"))
 
@@ -76,7 +76,7 @@ def transformers_log(caplog):
 @pytest.fixture
 def pretrain_arguments(tmp_path, tiny_text_model):
     """Arguments of a pre-training run that takes seconds; override by `dataclasses.replace`."""
-    from mets_ecg.training.arguments import PretrainArguments
+    from mets_ecg_cli.pretrain import PretrainArguments
 
     return PretrainArguments(
         output=str(tmp_path / "checkpoint"),

@@ -3,7 +3,8 @@ import json
 import pytest
 from transformers import AutoModel, AutoProcessor
 
-from mets_ecg.demo import HELD_OUT, QUESTIONS, DemoArguments, run_demo
+from mets_ecg.demo import HELD_OUT, QUESTIONS, run_demo
+from mets_ecg_cli.demo import DemoArguments
 
 
 @pytest.fixture(scope="module")
@@ -53,4 +54,4 @@ def test_the_demo_runs_on_a_part_of_ptb_xl(tmp_path, ptb_xl_source, capsys):
     assert "held_out" not in metrics
     document = json.loads((output / "checkpoint" / "metrics.json").read_text())
     assert document["test"]["task"] == "ptbxl-super"
-    assert document["test"]["folds"] == [8]
+    assert document["parts"]["ptb-xl"]["test"] == ["8"]

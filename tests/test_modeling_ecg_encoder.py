@@ -114,7 +114,7 @@ def test_many_missing_weights_are_counted(tiny_checkpoint):
 def test_a_weight_of_another_shape_is_an_error(tiny_checkpoint, load):
     name = "ecg_model.blocks.0.convolution1.weight"
     edit_weights(tiny_checkpoint, lambda weights: weights.update({name: torch.zeros(6, 6, 1, 5)}))
-    with pytest.raises(ValueError, match=r"misshapen: .*weight \(6, 6, 1, 5\) instead of \(6, 6, 1, 3\)") as error:
+    with pytest.raises(ValueError, match=r"mismatched: .*weight \(6, 6, 1, 5\) instead of \(6, 6, 1, 3\)") as error:
         load(tiny_checkpoint)
     assert str(tiny_checkpoint) in str(error.value)
 
@@ -122,16 +122,16 @@ def test_a_weight_of_another_shape_is_an_error(tiny_checkpoint, load):
 @pytest.mark.parametrize("name", ["logit_bias", "text_adapter.weight", "ecg_model.blocks.9.weight"])
 def test_a_weight_left_over_is_an_error(tiny_checkpoint, name):
     edit_weights(tiny_checkpoint, lambda weights: weights.update({name: torch.zeros(2)}))
-    with pytest.raises(ValueError, match=f"left over: {name}"):
+    with pytest.raises(ValueError, match=f"unexpected: {name}"):
         ECGTextModel.from_pretrained(tiny_checkpoint)
 
 
 def test_a_config_that_does_not_fit_its_weights_is_an_error(tiny_checkpoint):
     edit_config(tiny_checkpoint, text_centering=False)
-    with pytest.raises(ValueError, match="left over: text_mean"):
+    with pytest.raises(ValueError, match="unexpected: text_mean"):
         ECGTextModel.from_pretrained(tiny_checkpoint)
     edit_config(tiny_checkpoint, text_centering=True, projection_dim=None)
-    with pytest.raises(ValueError, match=r"left over: text_projection.*misshapen: ecg_projection.0.bias \(17,\)"):
+    with pytest.raises(ValueError, match=r"unexpected: text_projection.*mismatched: ecg_projection.0.bias \(17,\)"):
         ECGTextModel.from_pretrained(tiny_checkpoint)
 
 

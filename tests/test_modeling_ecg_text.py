@@ -278,10 +278,10 @@ def test_the_loss_of_a_batch(loss_type):
     assert torch.equal(output.loss, expected)
 
 
-@pytest.mark.parametrize("equal_texts", ["positives", "ignored", "negatives"])
+@pytest.mark.parametrize("duplicate_text_policy", ["positives", "ignored", "negatives"])
 @pytest.mark.parametrize("encoded", [False, True])
-def test_equal_texts_are_found(equal_texts, encoded):
-    model, batch = build(equal_texts=equal_texts), inputs()
+def test_equal_texts_are_found(duplicate_text_policy, encoded):
+    model, batch = build(duplicate_text_policy=duplicate_text_policy), inputs()
     # Records 0 and 2 have one text; beyond the mask the ids differ.
     batch["input_ids"] = torch.tensor([[2, 7, 3, 0], [2, 7, 8, 3], [2, 7, 3, 41]])
     batch["attention_mask"] = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 0]])
@@ -290,7 +290,7 @@ def test_equal_texts_are_found(equal_texts, encoded):
             pooled = model.encode_text(batch.pop("input_ids"), batch.pop("attention_mask"))
             batch["text_pooled"] = pooled[[0, 1, 0]]
         output = model(**batch, return_loss=True)
-    expected = info_nce_loss(output.logits_per_ecg, *pair_texts(torch.tensor([0, 1, 0]), equal_texts))
+    expected = info_nce_loss(output.logits_per_ecg, *pair_texts(torch.tensor([0, 1, 0]), duplicate_text_policy))
     torch.testing.assert_close(output.loss, expected)
 
 
@@ -324,7 +324,7 @@ def test_masks_reach_the_ecg_encoder():
         expected = model.ecg_model(batch["input_values"], mask, lead_mask)
         features = model.get_ecg_features(batch["input_values"], ecg_attention_mask=mask, lead_mask=lead_mask)
         assert torch.equal(output.ecg_model_output.pooler_output, expected.pooler_output)
-        assert torch.equal(model.embed(features), output.ecg_embeds)
+        assert torch.equal(model.normalize_features(features), output.ecg_embeds)
         assert not torch.allclose(model(**batch).ecg_embeds[:2], output.ecg_embeds[:2], atol=1e-4)
 
 
@@ -383,7 +383,7 @@ def test_the_input_embeddings_are_those_of_the_text_encoder():
 
 
 def test_the_scale_starts_as_clips():
-    assert build().scale().item() == pytest.approx(1 / 0.07, rel=1e-4)
+    assert build().get_logit_scale().item() == pytest.approx(1 / 0.07, rel=1e-4)
 
 
 @pytest.mark.parametrize("limit", [100.0, 20, 33.3])
@@ -393,12 +393,12 @@ def test_the_scale_never_passes_its_limit_and_still_learns_there(limit):
         with torch.no_grad():
             model.logit_scale.fill_(start)
         model.eval()
-        assert model.scale().item() <= limit
+        assert model.get_logit_scale().item() <= limit
         model.train()
         output = model(**inputs(), return_loss=True)
         model.zero_grad()
         output.loss.backward()
-        assert model.scale().item() <= limit
+        assert model.get_logit_scale().item() <= limit
         assert output.logits_per_ecg.abs().max().item() <= limit * (1 + 1e-6)
         assert model.logit_scale.item() == pytest.approx(math.log(limit))
         assert model.logit_scale.grad.abs().item() > 1e-6, "a scale at its limit could never come back"

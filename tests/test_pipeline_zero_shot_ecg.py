@@ -15,7 +15,8 @@ import torch
 from transformers import AutoModel, AutoProcessor, pipeline
 
 from mets_ecg import ECGProcessor, ZeroShotECGClassificationPipeline
-from mets_ecg.data.loading import load_corpus, select_folds
+from mets_ecg.data.loading import load_corpus
+from mets_ecg.data.parts import select_part
 from mets_ecg.io import read_wfdb
 from mets_ecg.leads import STANDARD_LEADS
 
@@ -46,7 +47,7 @@ def paths(ptb_xl_source):
 @pytest.fixture(scope="module")
 def corpus(ptb_xl_source, tmp_path_factory):
     cache = tmp_path_factory.mktemp("corpus")
-    return select_folds(load_corpus(source=ptb_xl_source, sampling_rate=100, cache_dir=cache), [1])
+    return select_part(load_corpus(source=ptb_xl_source, sampling_rate=100, cache_dir=cache), ["1"])
 
 
 def as_dict(result: list[dict]) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """The README's snippet runs, on the tiny checkpoint by default, and on the demo's by `make demo`."""
 
 import contextlib
-import importlib
 import io
 import re
 import shlex
@@ -9,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mets_ecg.arguments import parse_arguments
-from mets_ecg_cli import COMMANDS
+from mets_ecg_cli import arguments_of
+from mets_ecg_cli.parser import parse_arguments
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,9 +71,8 @@ def test_every_command_has_the_flags_that_the_readme_gives_it(monkeypatch):
     assert len(lines) > 10
     for line in lines:
         name, *flags = shlex.split(line, comments=True)
-        module, arguments_type, *_ = COMMANDS[name]
         if not {"...", "--help"} & set(flags):
-            parse_arguments(getattr(importlib.import_module(module), arguments_type), flags)
+            parse_arguments(arguments_of(name), flags)
 
 
 @pytest.mark.demo

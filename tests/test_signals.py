@@ -67,6 +67,13 @@ def test_decode_signal_names_the_row_and_what_is_wrong(change, message):
         decode_signal(row | change)
 
 
+def test_decode_signal_reads_a_row_of_pandas_whose_signal_is_an_array_of_arrays():
+    leads = np.empty(2, dtype=object)
+    leads[:] = [np.array([1, 2, 3], dtype=np.int16), np.array([4, 5, -32768], dtype=np.int16)]
+    row = {"signal": leads, "gain": np.array([1.0, 2.0]), "baseline": np.array([0, 1]), "lead_names": ["I", "II"]}
+    np.testing.assert_array_equal(decode_signal(row), np.float32([[1, 2, 3], [1.5, 2, np.nan]]))
+
+
 def test_to_millivolt_by_the_unit_of_each_lead():
     ones = np.array([[2.0, -2.0]] * 3)
     each = to_millivolt(ones, ["mV", "uV", "V"])

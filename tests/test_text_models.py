@@ -71,7 +71,7 @@ def test_a_text_model_that_is_not_there_says_how_to_get_one(load):
         load("nobody/nothing")
     assert "`hf download nobody/nothing`" in str(error.value) and PACKAGED in str(error.value)
     assert "mets-ecg[offline]" not in str(error.value)
-    with pytest.raises(OSError, match="there is no text model '/no/such/folder': it is no folder here"):
+    with pytest.raises(OSError, match="there is no text model '/no/such/folder': it is not a folder here"):
         load("/no/such/folder")
 
 

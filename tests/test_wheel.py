@@ -66,8 +66,8 @@ raise SystemExit(mets_ecg_cli.main(["build", "ptb-xl", *flags]))
 def test_what_a_wheel_must_carry_is_in_it(site):
     for path in (
         "mets_ecg/py.typed",
-        "mets_ecg_cli.py",
-        "mets_ecg/data/glossary.tsv",
+        "mets_ecg_cli/__init__.py",
+        "mets_ecg/data/reports/glossary.tsv",
         "mets_ecg/data/snomed.tsv",
         "mets_ecg/resources/records/LICENSE.txt",
     ):

@@ -95,7 +95,7 @@ def test_a_label_is_the_mean_of_its_phrases_brought_back_to_length_1(tiny_model,
 def test_scores_of_labels_together_by_hand():
     ecg = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
     labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    scores = zero_shot_scores(ecg, labels, scale=10.0)
+    scores = zero_shot_scores(ecg, labels, labels[0], scale=10.0)
     expected = [[1 / (1 + math.exp(-10)), 1 / (1 + math.exp(10))],
                 [1 / (1 + math.exp(2)), 1 / (1 + math.exp(-2))],
                 [1 / (1 + math.exp(-10)), 1 / (1 + math.exp(10))]]  # fmt: skip
@@ -103,27 +103,27 @@ def test_scores_of_labels_together_by_hand():
     torch.testing.assert_close(scores.sum(dim=1), torch.ones(3, dtype=torch.float64))
 
 
-def test_scores_of_labels_alone_by_hand():
+def test_independent_scores_by_hand():
     ecg = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
     labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     neutral = torch.tensor([0.8, 0.6])
-    scores = zero_shot_scores(ecg, labels, scale=torch.tensor(5.0), neutral_embed=neutral)
+    scores = zero_shot_scores(ecg, labels, neutral, scale=torch.tensor(5.0), multi_label=True)
     cosines = [[1 - 0.8, 0 - 0.8], [0.6 - 0.96, 0.8 - 0.96], [0 + 0.6, -1 + 0.6]]
     expected = [[1 / (1 + math.exp(-5 * value)) for value in row] for row in cosines]
     torch.testing.assert_close(scores, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-7)
 
 
-def test_a_label_alone_does_not_depend_on_the_others():
+def test_an_independent_score_does_not_depend_on_the_other_labels():
     generator = torch.Generator().manual_seed(0)
     ecg, labels, neutral = (torch.randn(*shape, generator=generator) for shape in ((3, 7), (4, 7), (7,)))
-    together = zero_shot_scores(ecg, labels, scale=2.0, neutral_embed=neutral)
-    single = zero_shot_scores(ecg, labels[2:3], scale=2.0, neutral_embed=neutral)
+    together = zero_shot_scores(ecg, labels, neutral, scale=2.0, multi_label=True)
+    single = zero_shot_scores(ecg, labels[2:3], neutral, scale=2.0)
     torch.testing.assert_close(together[:, 2:3], single)
-    assert not torch.allclose(zero_shot_scores(ecg, labels, scale=2.0), together)
+    assert not torch.allclose(zero_shot_scores(ecg, labels, neutral, scale=2.0), together)
 
 
 def test_confident_scores_still_rank():
     ecg = torch.tensor([[1.0, 0.0], [0.9, 0.0]])
     labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    first, second = zero_shot_scores(ecg, labels, scale=30.0)[:, 0].tolist()
+    first, second = zero_shot_scores(ecg, labels, labels[1], scale=30.0)[:, 0].tolist()
     assert first > second > 0.999999

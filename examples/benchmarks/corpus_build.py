@@ -17,7 +17,7 @@ from pathlib import Path
 
 import wfdb
 
-from mets_ecg.data.build import build_corpus
+from mets_ecg.data.building.build import build_corpus
 from mets_ecg.data.corpora.ptb_xl import PTBXL
 
 PTB_XL_SIZE = 21_799

@@ -25,8 +25,9 @@ from mets_ecg import ECGFeatureExtractor, ECGResNetConfig, ECGResNetModel
 from mets_ecg.data.loading import load_prepared_rows
 from mets_ecg.data.prepare import prepare_folder
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.data.simulate import SimulateArguments, run_simulate
+from mets_ecg.data.simulator.simulate import run_simulate
 from mets_ecg.signals import decode_signal
+from mets_ecg_cli.simulate import SimulateArguments
 
 BATCH_SIZE = 128
 ROUNDS = 5
@@ -64,10 +65,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         datasets.config.HF_DATASETS_CACHE = Path(folder) / "cache"  # nothing of it is wanted again
-        measure(options.data, Path(folder))
+        print_rates(options.data, Path(folder))
 
 
-def measure(data: str | None, folder: Path) -> None:
+def print_rates(data: str | None, folder: Path) -> None:
     """Make what is to be read, read it, and print the rates."""
     if data is None:
         data = str(folder / "simulated")

@@ -1,4 +1,4 @@
-"""Which layout of a recording in a row is small, and which reads fast: what `mets_ecg.data.shards` was chosen by.
+"""Which layout of a recording in a row is small, and which reads fast: what `data.building.shards` was chosen by.
 
     python examples/benchmarks/row_layouts.py --data corpora/ptb-xl --config-name 500hz
 
@@ -68,7 +68,7 @@ def exhaust(rows) -> None:
         pass
 
 
-def measure(values: np.ndarray, folder: str) -> None:
+def compare_layouts(values: np.ndarray, folder: str) -> None:
     dtype, count = str(values.dtype), len(values)
     print(f"\n{count} recordings of {values.shape[1]} x {values.shape[2]} {dtype}, {values.nbytes / 1e6:.0f} MB")
     print(f"{'layout':16}{'coding':22}{'MB':>7}{'written/s':>11}{'batches/s':>11}{'rows/s':>9}")
@@ -97,8 +97,8 @@ def main() -> None:
         signals += [row["signal"] for row in table_rows(table)]
     values = np.stack(signals[: options.num_records])
     with tempfile.TemporaryDirectory() as folder:
-        measure(values, folder)
-        measure((values / 1000).astype(np.float32), folder)
+        compare_layouts(values, folder)
+        compare_layouts((values / 1000).astype(np.float32), folder)
 
 
 if __name__ == "__main__":

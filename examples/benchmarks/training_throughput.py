@@ -14,15 +14,15 @@ import time
 
 import torch
 
-from mets_ecg.arguments import read_recipe
 from mets_ecg.data.loading import load_prepared_rows
-from mets_ecg.data.simulator import simulate_corpus
+from mets_ecg.data.simulator.corpus import simulate_corpus
 from mets_ecg.data.text_embeddings import encode_texts
 from mets_ecg.resources import resource
-from mets_ecg.training.arguments import PretrainArguments
 from mets_ecg.training.loop import make_accelerator, train
 from mets_ecg.training.objectives import ContrastiveObjective
 from mets_ecg.training.pretrain import build
+from mets_ecg_cli.parser import read_recipe
+from mets_ecg_cli.pretrain import PretrainArguments
 
 
 def bare_rate(encoder, batch: torch.Tensor, steps: int) -> float:
@@ -37,12 +37,12 @@ def bare_rate(encoder, batch: torch.Tensor, steps: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--recipe", default="mets-small.yaml", help="a recipe of examples/configs")
+    parser.add_argument("--config", default="mets-small.yaml", help="a recipe of examples/configs")
     parser.add_argument("--steps", type=int, default=10, help="of each round")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
 
-    recipe = read_recipe(PretrainArguments, resource("configs", options.recipe))
+    recipe = read_recipe(PretrainArguments, resource("configs", options.config))
     arguments = PretrainArguments(**recipe | {"output": "unused", "max_steps": options.steps})
     model, processor = build(arguments)
     with tempfile.TemporaryDirectory() as cache:
@@ -50,7 +50,7 @@ def main() -> None:
         rows = load_prepared_rows(processor.feature_extractor, corpus=corpus)
         texts = encode_texts(model, processor, [(report,) for report in corpus["report"]])
         shift = round(arguments.time_shift * processor.feature_extractor.sampling_rate)
-        objective = ContrastiveObjective(texts, equal_texts="positives", max_shift=shift)
+        objective = ContrastiveObjective(texts, duplicate_text_policy="positives", max_shift=shift)
         accelerator, ratios = make_accelerator(arguments), []
         batch = next(rows.in_order(arguments.batch_size))["input_values"].to(accelerator.device)
         model.to(accelerator.device)

@@ -255,8 +255,8 @@ class ECGTextConfig(StrictConfig):
         logit_scale_init_value: log of the scale at the start; 2.6592 is ln(1 / 0.07).
         logit_scale_max: upper limit of the scale itself, not of its log.
         loss_type: `"info-nce"` (METS Eq. 1-4: the positive stands in the denominator) or `"decoupled"` (it does not).
-        equal_texts: what two records with the same text are to each other: `"positives"`, `"ignored"` or `"negatives"`
-            (METS as printed).
+        duplicate_text_policy: what two records with the same text are to each other: `"positives"`, `"ignored"` or
+            `"negatives"` (METS as printed).
         freeze_text_model: keep the text encoder as it is, in evaluation mode and without gradients.
         save_text_model: save the text encoder's weights with the model; False saves a reference to it.
         text_model_id: Hub id that the text encoder came from; needed to save it by reference.
@@ -280,7 +280,7 @@ class ECGTextConfig(StrictConfig):
     logit_scale_init_value: int | float = finite(default=2.6592)
     logit_scale_max: int | float = positive(default=100.0)
     loss_type: Literal["info-nce", "decoupled"] = "info-nce"
-    equal_texts: Literal["positives", "ignored", "negatives"] = "positives"
+    duplicate_text_policy: Literal["positives", "ignored", "negatives"] = "positives"
     freeze_text_model: bool = True
     save_text_model: bool = True
     text_model_id: str | None = hub_id(default=None)

@@ -18,7 +18,7 @@ from .configuration_ecg_text import refuse_unknown
 from .leads import STANDARD_LEADS, arrange_leads, canonical_leads
 from .recordings import Recording, check_arguments, read_recording, recordings_in
 from .signals import (
-    HIGHEST_EDGE,
+    MAX_NYQUIST_FRACTION,
     fill_gaps,
     filter_signal,
     lead_status,
@@ -29,6 +29,9 @@ from .signals import (
 )
 
 logger = logging.get_logger(__name__)
+
+# Raise it when the same fields make other input of the same recording: prepared rows of another version are refused.
+PROCESSING_VERSION = 1
 
 LOWEST_RATE, HIGHEST_RATE = 50.0, 2000.0
 
@@ -229,7 +232,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 f"got {self.bandpass!r}"
             )
         low, high = self.bandpass or (None, None)
-        highest = HIGHEST_EDGE * self.sampling_rate / 2
+        highest = MAX_NYQUIST_FRACTION * self.sampling_rate / 2
         for edge, what in (
             (low, "lower edge of bandpass"),
             (high, "upper edge of bandpass"),

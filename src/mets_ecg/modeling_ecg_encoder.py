@@ -1,8 +1,9 @@
 """What all ECG encoders share: the output they return, strict loading, and frames that come from padding.
 
-The contract: `forward(input_values, ecg_attention_mask=None, lead_mask=None)` returns `last_hidden_state (B,
-T', D)` and `pooler_output (B, D)`. With a mask, padding changes nothing; without one, the plain exact path is
-taken.
+The contract: a subclass of `ECGEncoderPreTrainedModel` whose `forward(input_values, ecg_attention_mask=None,
+lead_mask=None, output_hidden_states=None)`, decorated with transformers' `can_return_tuple`, returns
+`last_hidden_state (B, T', D)` and `pooler_output (B, D)`. With a mask, padding changes nothing; without one, the plain
+exact path is taken. Its config has `num_leads`, `sampling_rate` and `hidden_size`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ECGEncoderOutput(ModelOutput):
 
 
 class ECGPreTrainedModel(PreTrainedModel):
-    """Parent of this package's models: `from_pretrained` raises where weights are missing, left over or misshapen."""
+    """Parent of this package's models: `from_pretrained` raises where weights are missing, unexpected or mismatched."""
 
     main_input_name = "input_values"
     # The ResNet has no attention, and the text encoder is asked itself: neither may refuse what is meant for it.
@@ -48,7 +49,7 @@ class ECGPreTrainedModel(PreTrainedModel):
         """Load a model; see `transformers.PreTrainedModel.from_pretrained`.
 
         Raises:
-            ValueError: the weights do not fit the model (a weight is missing, left over or of another shape) and
+            ValueError: the weights do not fit the model (a weight is missing, unexpected or of another shape) and
                 `ignore_mismatched_sizes` was not asked for: transformers would go on with random weights.
             OSError: there is no such model, or its file cannot be read.
         """
@@ -67,10 +68,10 @@ class ECGPreTrainedModel(PreTrainedModel):
                 f"the weights in {pretrained_model_name_or_path!s} cannot be read ({error}): the file is damaged "
                 "or incomplete; download or save it again"
             ) from error
-        misshapen = [
+        mismatched = [
             f"{name} {tuple(saved)} instead of {tuple(own)}" for name, saved, own in info.get("mismatched_keys", ())
         ]
-        kinds = {"missing": info["missing_keys"], "left over": info["unexpected_keys"], "misshapen": misshapen}
+        kinds = {"missing": info["missing_keys"], "unexpected": info["unexpected_keys"], "mismatched": mismatched}
         problems = [_name_some(kind, names) for kind, names in kinds.items() if names]
         if problems and not lenient:
             raise ValueError(
@@ -89,6 +90,13 @@ class ECGPreTrainedModel(PreTrainedModel):
         folder = Path(save_directory)
         for weights in folder.glob("*.safetensors"):
             shutil.copymode(folder / "config.json", weights)
+
+
+class ECGEncoderPreTrainedModel(ECGPreTrainedModel):
+    """Parent of the ECG encoders: loading one from a dual encoder's checkpoint takes the ECG tower out of it."""
+
+    base_model_prefix = "ecg_model"
+    _keys_to_ignore_on_load_unexpected = [r"^text_", r"^ecg_projection\.", r"^logit_scale$"]
 
 
 def _name_some(kind: str, names, limit: int = 5) -> str:

@@ -14,7 +14,7 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_ecg_text import ECGResNetConfig
-from .modeling_ecg_encoder import ECGEncoderOutput, ECGPreTrainedModel, check_ecg_input, downsample_mask
+from .modeling_ecg_encoder import ECGEncoderOutput, ECGEncoderPreTrainedModel, check_ecg_input, downsample_mask
 
 
 def _convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int) -> nn.Conv2d:
@@ -133,17 +133,11 @@ class ECGResNetPooler(nn.Module):
         return frames.sum(dim=1) / frame_mask.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-class ECGResNetModel(ECGPreTrainedModel):
-    """A 1-D ResNet as an ECG encoder.
-
-    Loading it from a dual encoder's checkpoint takes the ECG tower out of it.
-    """
+class ECGResNetModel(ECGEncoderPreTrainedModel):
+    """A 1-D ResNet as an ECG encoder."""
 
     config_class = ECGResNetConfig
-    base_model_prefix = "ecg_model"
     _no_split_modules = ["ECGResNetBlock"]
-    # The other parts of a dual encoder's checkpoint, when this tower is loaded out of one.
-    _keys_to_ignore_on_load_unexpected = [r"^text_", r"^ecg_projection\.", r"^logit_scale$"]
 
     def __init__(self, config: ECGResNetConfig):
         super().__init__(config)

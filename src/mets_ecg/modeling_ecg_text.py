@@ -30,25 +30,26 @@ ECG_MODELS = {model.config_class.model_type: model for model in (ECGResNetModel,
 
 
 def pair_texts(
-    text_ids: torch.Tensor, equal_texts: str, held: torch.Tensor | None = None
+    text_ids: torch.Tensor, duplicate_text_policy: str, text_ids_per_record: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Say which ECG and which text of a batch belong together, where record i came with text i.
 
     Args:
         text_ids: `(batch,)` integer, equal where texts are equal.
-        equal_texts: what a text is to another record that has it too: `"positives"`, `"ignored"` or `"negatives"`.
-        held: `(batch, most texts a record has)`, all texts of each record, of which `text_ids` are one each; -1 where
-            a record has fewer. Default: a record has the one text it came with.
+        duplicate_text_policy: what a text is to another record that has it too: `"positives"`, `"ignored"` or
+            `"negatives"`.
+        text_ids_per_record: `(batch, most texts a record has)`, all texts of each record, of which `text_ids` are one
+            each; -1 where a record has fewer. Default: a record has the one text it came with.
 
     Returns:
         `positives` and `ignored`, each bool `(batch ECGs, batch texts)`; `ignored` is None where nothing is.
     """
     own = torch.eye(len(text_ids), dtype=torch.bool, device=text_ids.device)
-    held = text_ids[:, None] if held is None else held
-    equal = (held[:, None, :] == text_ids[None, :, None]).any(dim=-1)
-    if equal_texts == "positives":
+    text_ids_per_record = text_ids[:, None] if text_ids_per_record is None else text_ids_per_record
+    equal = (text_ids_per_record[:, None, :] == text_ids[None, :, None]).any(dim=-1)
+    if duplicate_text_policy == "positives":
         return equal, None
-    if equal_texts == "ignored":
+    if duplicate_text_policy == "ignored":
         return own, equal & ~own
     return own, None
 
@@ -316,11 +317,11 @@ class ECGTextModel(ECGPreTrainedModel):
         output = self.ecg_model(input_values, ecg_attention_mask, lead_mask, return_dict=True)
         return self.ecg_projection(output.pooler_output)
 
-    def embed(self, features: torch.Tensor) -> torch.Tensor:
+    def normalize_features(self, features: torch.Tensor) -> torch.Tensor:
         """Return features as they are compared: of length 1 where similarity is cosine."""
         return nn.functional.normalize(features, dim=-1) if self.config.similarity == "cosine" else features
 
-    def scale(self) -> torch.Tensor:
+    def get_logit_scale(self) -> torch.Tensor:
         """Return the factor on similarities, at most `logit_scale_max`."""
         limit = self.config.logit_scale_max
         if not self.training:
@@ -357,7 +358,7 @@ class ECGTextModel(ECGPreTrainedModel):
             text_pooled: `(texts, text hidden size)` from `encode_text`, in place of `input_ids` (a frozen text is
                 encoded once).
             positives: bool `(ECGs, texts)`, which belong together; default: row i with row i, and equal `input_ids`
-                as `config.equal_texts` says.
+                as `config.duplicate_text_policy` says.
             ignored: bool `(ECGs, texts)`, pairs that are neither positive nor negative; only with `positives`.
             return_loss: compute the contrastive loss.
             output_hidden_states: return the outputs of all blocks and layers in `ecg_model_output` and
@@ -383,11 +384,11 @@ class ECGTextModel(ECGPreTrainedModel):
         text_output = None
         if text_pooled is None:
             text_pooled, text_output = self._encode_text(input_ids, attention_mask, output_hidden_states)
-        ecg_embeds = self.embed(self.ecg_projection(ecg_output.pooler_output))
-        text_embeds = self.embed(self.project_text(text_pooled))
+        ecg_embeds = self.normalize_features(self.ecg_projection(ecg_output.pooler_output))
+        text_embeds = self.normalize_features(self.project_text(text_pooled))
         # Not in half precision, which at a scale near its limit would round logits to halves.
         with torch.autocast(ecg_embeds.device.type, enabled=False):
-            logits_per_ecg = self.scale() * ecg_embeds.float() @ text_embeds.float().T
+            logits_per_ecg = self.get_logit_scale() * ecg_embeds.float() @ text_embeds.float().T
 
         loss = None
         if return_loss:
@@ -414,7 +415,7 @@ class ECGTextModel(ECGPreTrainedModel):
         if input_ids is not None and attention_mask is not None:
             texts = input_ids.masked_fill(attention_mask == 0, -1)
         text_ids = torch.unique(texts, dim=0, return_inverse=True)[1]
-        return pair_texts(text_ids, self.config.equal_texts)
+        return pair_texts(text_ids, self.config.duplicate_text_policy)
 
 
 def _load_ecg_model(ecg):

@@ -198,7 +198,7 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
         model_inputs["input_values"] = model_inputs["input_values"].to(self.model.dtype)
         if bool(model_inputs["ecg_attention_mask"].all()):
             model_inputs["ecg_attention_mask"] = None  # nothing is padded: the plain path
-        return {"ecg_embeds": self.model.embed(self.model.get_ecg_features(**model_inputs)), **kept}
+        return {"ecg_embeds": self.model.normalize_features(self.model.get_ecg_features(**model_inputs)), **kept}
 
     def postprocess(
         self, model_outputs, candidate_labels, hypothesis_template=None, multi_label=False, top_k=None
@@ -206,14 +206,14 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
         """Score one recording from the vectors of its windows: their mean, brought back to length 1."""
         phrases = label_phrases(candidate_labels, self._template(hypothesis_template))
         windows = torch.cat([output["ecg_embeds"] for output in model_outputs]).float()
-        ecg_embed = self.model.embed(windows.mean(dim=0, keepdim=True))
+        ecg_embed = self.model.normalize_features(windows.mean(dim=0, keepdim=True))
         embeds = self._embed_labels(phrases)
-        independent = multi_label or len(phrases) == 1
         scores = zero_shot_scores(
             ecg_embed,
             embeds[:-1],
-            scale=self.model.scale().item(),
-            neutral_embed=embeds[-1] if independent else None,
+            embeds[-1],
+            scale=self.model.get_logit_scale().item(),
+            multi_label=multi_label,
         )[0]
         ranked = sorted(zip(phrases, scores.tolist(), strict=True), key=lambda pair: -pair[1])
         result = [{"label": label, "score": score} for label, score in ranked[:top_k]]

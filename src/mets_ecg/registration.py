@@ -16,10 +16,9 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_ecg_text import ECGResNetConfig, ECGTextConfig
+from .configuration_ecg_text import ECGTextConfig
 from .feature_extraction_ecg import ECGFeatureExtractor
-from .modeling_ecg_resnet import ECGResNetModel
-from .modeling_ecg_text import ECGTextModel
+from .modeling_ecg_text import ECG_MODELS, ECGTextModel
 from .pipeline_zero_shot_ecg import TASKS, ZeroShotECGClassificationPipeline
 from .processing_ecg import ECGProcessor
 
@@ -45,7 +44,8 @@ class ZeroShotClassificationDispatcher(Pipeline):
 
 def register() -> None:
     """Register the package's classes; doing it again changes nothing."""
-    for config, model in ((ECGResNetConfig, ECGResNetModel), (ECGTextConfig, ECGTextModel)):
+    for model in (*ECG_MODELS.values(), ECGTextModel):
+        config = model.config_class
         AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModel.register(config, model, exist_ok=True)
         AutoFeatureExtractor.register(config, ECGFeatureExtractor, exist_ok=True)

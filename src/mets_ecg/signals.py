@@ -25,7 +25,7 @@ _UNIT_SPELLINGS = {
 }
 
 # Above this part of the Nyquist frequency a filter has nothing left to remove, and its design degenerates.
-HIGHEST_EDGE = 0.95
+MAX_NYQUIST_FRACTION = 0.95
 
 
 def decode_signal(row: Mapping) -> np.ndarray:
@@ -40,7 +40,7 @@ def decode_signal(row: Mapping) -> np.ndarray:
             f"row {row.get('record_id')!r} has no {', '.join(missing)}: integers become millivolts by signal, gain, "
             "baseline and lead_names; a signal in millivolts comes without gain"
         )
-    digital = np.asarray(row["signal"])
+    digital = np.array([np.asarray(lead) for lead in row["signal"]])  # a row of pandas is an array of arrays
     gain = np.asarray(row["gain"], dtype=np.float64).reshape(-1, 1)
     baseline = np.asarray(row["baseline"], dtype=np.float64).reshape(-1, 1)
     if digital.ndim != 2 or not len(digital) == len(gain) == len(baseline) == len(row["lead_names"]):
@@ -161,7 +161,7 @@ def filter_signal(
     """
     from scipy.signal import butter, iirnotch, sosfiltfilt, tf2sos
 
-    highest = HIGHEST_EDGE * sampling_rate / 2
+    highest = MAX_NYQUIST_FRACTION * sampling_rate / 2
     low, high = bandpass or (None, None)
     if low is not None and low >= highest:
         raise ValueError(

@@ -97,7 +97,7 @@ def _load(name: str, loader, *, revision: str | None):
         package = PACKAGED_TEXT_MODELS.get(name, ("",))[0].replace("_", "-")
         packaged = f" or `pip install {package}`" if package else ""
         raise OSError(
-            f"there is no text model {name!r}: it is no folder here, and the Hub did not deliver it "
+            f"there is no text model {name!r}: it is not a folder here, and the Hub did not deliver it "
             f"({_first_line(error)}). While online, fetch it once by `hf download {name}`{packaged}; or name the "
             f"folder of a text model. Text models that a package delivers: {', '.join(PACKAGED_TEXT_MODELS)}"
         ) from error

@@ -79,29 +79,33 @@ def embed_phrases(model, processor, phrases: Sequence[Sequence[str]]) -> torch.T
     """Return a vector for each list of phrases: `(labels, projection_dim)`, of length 1 where similarity is cosine."""
     flat = [phrase for own in phrases for phrase in own]
     inputs = processor(text=flat, return_tensors="pt").to(model.device)
-    embeds = model.embed(model.get_text_features(inputs["input_ids"], inputs["attention_mask"]))
+    embeds = model.normalize_features(model.get_text_features(inputs["input_ids"], inputs["attention_mask"]))
     means = torch.stack([own.mean(dim=0) for own in embeds.split([len(own) for own in phrases])])
-    return model.embed(means)
+    return model.normalize_features(means)
 
 
 def zero_shot_scores(
     ecg_embeds: torch.Tensor,
     label_embeds: torch.Tensor,
+    neutral_embed: torch.Tensor,
     *,
     scale: float | torch.Tensor,
-    neutral_embed: torch.Tensor | None = None,
+    multi_label: bool = False,
 ) -> torch.Tensor:
     """Return scores `(records, labels)` in 0 to 1.
 
+    Labels are compared with each other by a softmax over them; with `multi_label`, and where there is one label, each
+    is compared with the neutral phrase on its own.
+
     Args:
-        ecg_embeds: `(records, projection_dim)`, as `ECGTextModel.embed` gives them.
+        ecg_embeds: `(records, projection_dim)`, as `ECGTextModel.normalize_features` gives them.
         label_embeds: `(labels, projection_dim)`, from `embed_phrases`.
+        neutral_embed: `(projection_dim,)` of the neutral phrase.
         scale: factor on similarities; the model's own.
-        neutral_embed: `(projection_dim,)` of the neutral phrase. With it, every label is judged on its own,
-            against that phrase; without it, labels are compared with each other by a softmax over them.
+        multi_label: judge every label on its own.
     """
     # In double precision: a confident softmax would round to 1 in single, and its ties spoil a ranking.
     logits = scale * (ecg_embeds.double() @ label_embeds.double().T)
-    if neutral_embed is None:
-        return logits.softmax(dim=-1)
-    return torch.sigmoid(logits - scale * (ecg_embeds.double() @ neutral_embed.double())[:, None])
+    if multi_label or len(label_embeds) == 1:
+        return torch.sigmoid(logits - scale * (ecg_embeds.double() @ neutral_embed.double())[:, None])
+    return logits.softmax(dim=-1)

@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 
 from mets_ecg import ECGFeatureExtractor
-from mets_ecg.data.loading import (
-    check_patients_apart,
-    load_corpus,
-    load_prepared_rows,
-    parse_folds,
-    select_folds,
-)
-from mets_ecg.data.prepare import prepare_folder
+from mets_ecg.data import loading
+from mets_ecg.data.loading import load_corpus, load_parts, load_prepared_rows
+from mets_ecg.data.parts import select_part
+from mets_ecg.data.prepare import prepare, prepare_folder
 from mets_ecg.data.prepared_rows import MemoryMappedRows, StreamedRows
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.data.simulate import SimulateArguments, run_simulate
+from mets_ecg.data.simulator.simulate import run_simulate
+from mets_ecg_cli.data import DataArguments
+from mets_ecg_cli.simulate import SimulateArguments
 
 EXTRACTOR = ECGFeatureExtractor(sampling_rate=100, bandpass=None, max_duration=11.0)
 
@@ -42,64 +40,21 @@ def simulated(tmp_path_factory):
     return str(folder / "corpus"), str(folder / "prepared")
 
 
-@pytest.mark.parametrize(
-    ("words", "folds"),
-    [(["1-3"], (1, 2, 3)), (["9", "2", "2"], (2, 9)), (["1-2,7"], (1, 2, 7)), (["none"], ()), ([], ()), (None, ())],
-)
-def test_folds_are_read_from_numbers_and_ranges(words, folds):
-    assert parse_folds(words) == folds
-
-
-@pytest.mark.parametrize("word", ["x", "1-", "-3", "1.5", "9-8"])
-def test_what_names_no_fold_is_refused(word):
-    with pytest.raises(ValueError, match="names no folds"):
-        parse_folds([word])
-
-
-def test_the_rows_of_the_folds_are_taken_in_order(simulated_corpus):
-    chosen = select_folds(simulated_corpus, (9, 2))
-    assert set(chosen["fold"]) == {2, 9}
-    expected = [
-        row for row, fold in zip(simulated_corpus["record_id"], simulated_corpus["fold"], strict=True) if fold in (2, 9)
-    ]
-    assert chosen["record_id"][:] == expected
-
-
-def test_folds_that_are_not_there_are_named(simulated_corpus):
-    with pytest.raises(ValueError, match=r"no record in folds 11, 12: the corpus has folds 1, 2, 3"):
-        select_folds(simulated_corpus, (11, 12))
-
-
 def test_a_source_is_read_at_the_rate_that_the_model_wants(ptb_xl_source):
-    assert len(select_folds(load_corpus(source=str(ptb_xl_source), sampling_rate=100), (8,))) == 11
+    assert len(select_part(load_corpus(source=str(ptb_xl_source), sampling_rate=100), ["8"])) == 11
     at_500 = load_corpus(source=str(ptb_xl_source), sampling_rate=250)
     assert set(at_500["sampling_rate"]) == {500}
 
 
 @pytest.mark.parametrize("where", [{}, {"source": "a", "data": "b"}])
 def test_exactly_one_place_is_needed(where):
-    with pytest.raises(ValueError, match="--source .* or --data"):
+    with pytest.raises(ValueError, match="by source .* or data .*, not both"):
         load_corpus(**where, sampling_rate=100)
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load_corpus(data=str(tmp_path / "nowhere"), sampling_rate=100)
-
-
-def test_a_patient_in_two_parts_is_named(simulated_corpus):
-    parts = {
-        "training": select_folds(simulated_corpus, (1, 2)),
-        "test": select_folds(simulated_corpus, (3,)),
-        "more": None,
-    }
-    check_patients_apart(parts)
-    shared = parts["test"]["patient_id"][0]
-    crossed = parts["training"].map(
-        lambda row, i: {"patient_id": shared if i == 0 else row["patient_id"]}, with_indices=True
-    )
-    with pytest.raises(ValueError, match=f"1 patients have records both for training and for test, '{shared}'"):
-        check_patients_apart(parts | {"training": crossed})
 
 
 def test_a_source_is_built_once_and_anew_when_a_file_changes(source, tmp_path):
@@ -160,6 +115,7 @@ def test_rows_are_prepared_from_each_place_alike(simulated):
         assert all(np.array_equal(batch[name], values) for name, values in first.items())
         assert rows["report"][:] == from_corpus["report"][:]
         assert rows.features == from_corpus.features
+        assert set(rows["corpus"]) == {"simulated"} and set(rows["split"]) == {"train", "validation", "test"}
 
 
 def test_a_corpus_is_opened_once(simulated, monkeypatch):
@@ -174,8 +130,10 @@ def test_a_corpus_is_opened_once(simulated, monkeypatch):
 
 
 def test_a_source_is_prepared_for_the_model(ptb_xl_source):
-    rows = load_prepared_rows(EXTRACTOR, source=str(ptb_xl_source))
-    batch = next(rows.in_order(4))
+    parts = load_parts(
+        EXTRACTOR, DataArguments(source=str(ptb_xl_source), train=["1-7"], validation=["none"], test=["8"], num_proc=1)
+    )
+    batch = next(parts.train.in_order(4))
     assert batch["input_values"].shape == (4, 12, 1100)
     assert batch["ecg_attention_mask"].sum(dim=1).tolist() == [1000] * 4
 
@@ -205,21 +163,64 @@ def test_a_field_that_is_younger_than_the_rows_had_its_default_then(simulated, t
 
 
 def test_only_prepared_rows_are_streamed(simulated, ptb_xl_source):
-    for where in ({"data": simulated[0]}, {"source": str(ptb_xl_source)}):
+    for where in ({"data": [simulated[0]]}, {"source": str(ptb_xl_source)}):
         with pytest.raises(ValueError, match="only prepared rows are streamed: write them by `mets-ecg prepare`"):
-            load_prepared_rows(EXTRACTOR, **where, streaming=True)
+            load_parts(EXTRACTOR, DataArguments(**where, streaming=True))
+
+
+def test_one_place_is_needed(simulated, ptb_xl_source):
+    with pytest.raises(ValueError, match="--source and --data are both given"):
+        DataArguments(data=[simulated[1]], source=str(ptb_xl_source))
+    with pytest.raises(ValueError, match="by --source .* or --data"):
+        load_parts(EXTRACTOR, DataArguments())
+
+
+@pytest.mark.parametrize("where", ["corpus", "prepared", "streamed"])
+def test_parts_are_the_corpus_own_by_default_and_named_alike_from_everywhere(simulated, where):
+    arguments = DataArguments(data=[simulated[where != "corpus"]], streaming=where == "streamed", num_proc=1)
+    parts = load_parts(EXTRACTOR, arguments)
+    assert [len(rows) for rows in (parts.train, parts.validation, parts.test)] == [26, 2, 2]
+    assert parts.words == {"simulated": {"train": ["1-8"], "validation": ["9"], "test": ["10"]}}
+    arguments.train, arguments.validation, arguments.test = ["train"], ["none"], ["2,9", "10"]
+    with pytest.raises(ValueError, match="patients have rows both for train and for test"):
+        load_parts(EXTRACTOR, arguments)
+    arguments.train = ["1", "3-8"]
+    parts = load_parts(EXTRACTOR, arguments)
+    assert (
+        parts.validation is None
+        and set(parts.test["fold"]) == {2, 9, 10}
+        and set(parts.train["fold"]) == {1, *range(3, 9)}
+    )
+
+
+def test_only_the_parts_that_are_needed_are_prepared(simulated, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(loading, "prepare", lambda rows, *rest, **_: prepared.append(len(rows)) or prepare(rows, *rest))
+    load_parts(EXTRACTOR, DataArguments(data=[simulated[0]]), parts=("train",), max_train=5)
+    assert prepared == [5]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_prepared_rows_beside_a_source_are_not_guessed_between(simulated, ptb_xl_source, streaming):
-    with pytest.raises(ValueError, match="both were given"):
-        load_prepared_rows(EXTRACTOR, data=simulated[1], source=str(ptb_xl_source), streaming=streaming)
-    with pytest.raises(ValueError, match="neither was given"):
-        load_prepared_rows(EXTRACTOR, streaming=streaming)
-
-
-def test_rows_without_a_fold_are_in_none(simulated_corpus):
-    corpus = simulated_corpus.select(range(6)).map(lambda row, i: {"fold": None if i % 2 else 4}, with_indices=True)
-    assert len(select_folds(corpus, (4,))) == 3
-    with pytest.raises(ValueError, match="the corpus has no folds, by which rows are chosen"):
-        select_folds(corpus.select([1, 3]), (4,))
+def test_several_corpora_are_one_and_their_patients_are_their_own(simulated, tmp_path, streaming):
+    other = tmp_path / "other"
+    run_simulate(SimulateArguments(output=str(other / "corpus"), num_records=20, seed=5, num_proc=1))
+    summary = (other / "corpus" / "build.json").read_text()
+    (other / "corpus" / "build.json").write_text(summary.replace('"corpus": "simulated"', '"corpus": "second"'))
+    prepare_folder(SavedCorpus(other / "corpus"), EXTRACTOR, other / "prepared", num_proc=1)
+    arguments = DataArguments(data=[simulated[1], str(other / "prepared")], streaming=streaming)
+    parts = load_parts(EXTRACTOR, arguments)
+    assert len(parts.train) == 26 + 16 and set(parts.train["corpus"]) == {"simulated", "second"}
+    assert sum(len(batch["index"]) for batch in parts.train.in_order(7)) == 42
+    arguments.train, arguments.validation = ["simulated:1-4", "second:9"], ["none"]
+    arguments.test = ["second:1-2"]
+    parts = load_parts(EXTRACTOR, arguments)
+    assert set(zip(parts.train["corpus"], parts.train["fold"], strict=True)) == {
+        *(("simulated", fold) for fold in (1, 2, 3, 4)),
+        ("second", 9),
+    }
+    assert set(parts.test["corpus"]) == {"second"} and set(parts.test["fold"]) == {1, 2}
+    arguments.train = ["third:1"]
+    with pytest.raises(ValueError, match="--train third:1: there is no corpus 'third' here, only simulated, second"):
+        load_parts(EXTRACTOR, arguments)
+    with pytest.raises(ValueError, match="--data names one corpus twice"):
+        load_parts(EXTRACTOR, DataArguments(data=[simulated[1], simulated[1]], streaming=streaming))

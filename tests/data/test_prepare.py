@@ -1,4 +1,3 @@
-import datetime
 import json
 
 import datasets
@@ -8,15 +7,17 @@ import yaml
 from datasets import Dataset
 
 from mets_ecg import ECGFeatureExtractor
-from mets_ecg.arguments import parse_arguments
 from mets_ecg.data import prepare as prepare_module
+from mets_ecg.data.building.shards import Shard, shard_names, summarize_splits, write_parquet, write_shards
 from mets_ecg.data.loading import load_prepared_rows
-from mets_ecg.data.prepare import PrepareArguments, prepare, prepare_folder, run_prepare
+from mets_ecg.data.prepare import prepare, prepare_folder, run_prepare
 from mets_ecg.data.prepared_rows import MemoryMappedRows
 from mets_ecg.data.rows import corpus_features, encode_signal
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.data.shards import Shard, shard_names, summarize_splits, write_parquet, write_shards
+from mets_ecg.feature_extraction_ecg import PROCESSING_VERSION
 from mets_ecg.hub.push import read_corpus_folder
+from mets_ecg_cli.parser import parse_arguments
+from mets_ecg_cli.prepare import PrepareArguments
 
 RAGGED = [(100, 10.0, 12), (500, 4.0, 12), (257, 12.0, 12), (1000, 10.0, 3), (128, 30.0, 2), (100, 10.0, 12)]
 LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
@@ -40,7 +41,7 @@ def ragged_rows() -> list[dict]:
                 "statements": [{"code": "SR", "likelihood": 0.0}] if i % 2 else [],
                 "labels_super": [["MI"], None, [], ["NORM", "MI"]][i % 4],
                 "fold": i + 1 if i % 2 else None,
-                "start_time": datetime.datetime(1999, 1, i + 1, 12) if i % 2 else None,
+                "start_time": f"1999-01-{i + 1:02}T12:00:00" if i % 2 else None,
             }
         )
     return rows
@@ -113,9 +114,9 @@ def test_rows_of_any_length_are_refused(simulated_corpus, tmp_path, fields):
         prepare_folder(write_corpus(tmp_path / "corpus"), extractor, tmp_path / "prepared")
 
 
-def test_rows_that_other_code_prepared_do_not_come_back_from_the_cache(simulated_corpus, extractor, monkeypatch):
+def test_rows_of_another_version_do_not_come_back_from_the_cache(simulated_corpus, extractor, monkeypatch):
     first, again = (prepare(simulated_corpus, extractor) for _ in range(2))
-    monkeypatch.setattr(prepare_module, "code_digest", lambda *modules: "other code")
+    monkeypatch.setattr(prepare_module, "PROCESSING_VERSION", PROCESSING_VERSION + 1)
     other = prepare(simulated_corpus, extractor)
     assert first._fingerprint == again._fingerprint != other._fingerprint
 
@@ -167,17 +168,6 @@ def test_shards_are_those_of_the_corpus_and_do_not_depend_on_the_processes(extra
     assert {path.name for path in (tmp_path / "by-3").iterdir()} == names | {"build.json", "README.md"}
 
 
-def test_parts_on_several_machines_make_the_folder_of_one(extractor, tmp_path):
-    corpus = write_corpus(tmp_path / "corpus")
-    for part in ((1, 2), (2, 2)):
-        assert prepare_folder(corpus, extractor, tmp_path / "parts", part=part, num_proc=1) is None
-        assert not (tmp_path / "parts").exists()
-    prepare_folder(corpus, extractor, tmp_path / "parts", num_proc=1)
-    prepare_folder(corpus, extractor, tmp_path / "whole", num_proc=1)
-    for path in (tmp_path / "whole").iterdir():
-        assert (tmp_path / "parts" / path.name).read_bytes() == path.read_bytes()
-
-
 def test_a_stopped_prepare_goes_on_where_it_stopped(extractor, tmp_path, monkeypatch):
     corpus = write_corpus(tmp_path / "corpus")
     real, log = prepare_module._prepare_rows, tmp_path / "log"
@@ -202,7 +192,7 @@ def test_a_stopped_prepare_goes_on_where_it_stopped(extractor, tmp_path, monkeyp
     assert len(load_prepared_rows(extractor, data=str(tmp_path / "prepared"), streaming=True)) == 6
 
 
-def test_a_folder_of_another_corpus_extractor_or_code_is_left_alone(extractor, tmp_path, monkeypatch):
+def test_a_folder_of_another_corpus_extractor_or_version_is_left_alone(extractor, tmp_path, monkeypatch):
     corpus = write_corpus(tmp_path / "corpus")
     folder = tmp_path / "prepared"
     summary = prepare_folder(corpus, extractor, folder, num_proc=1)
@@ -210,11 +200,29 @@ def test_a_folder_of_another_corpus_extractor_or_code_is_left_alone(extractor, t
     other = write_corpus(tmp_path / "other", key="second")
     clipped = ECGFeatureExtractor(**{**extractor.to_dict(), "clip": 3.0})
     for arguments in ((other, extractor), (corpus, clipped)):
-        with pytest.raises(FileExistsError, match="is there already, from other files, arguments or code"):
+        with pytest.raises(FileExistsError, match="is there already, from other files, arguments or versions"):
             prepare_folder(*arguments, folder, num_proc=1)
-    monkeypatch.setattr(prepare_module, "code_digest", lambda *modules: "other code")
+    monkeypatch.setattr(prepare_module, "PROCESSING_VERSION", PROCESSING_VERSION + 1)
     with pytest.raises(FileExistsError, match="is there already"):
         prepare_folder(corpus, extractor, folder, num_proc=1)
+
+
+def test_rows_that_another_version_prepared_are_refused(extractor, tmp_path, monkeypatch):
+    prepare_folder(write_corpus(tmp_path / "corpus"), extractor, tmp_path / "prepared", num_proc=1)
+    monkeypatch.setattr("mets_ecg.data.saved_corpus.PROCESSING_VERSION", PROCESSING_VERSION + 1)
+    with pytest.raises(ValueError, match="prepared' was prepared by version 1 of the processing.*: prepare again"):
+        load_prepared_rows(extractor, data=str(tmp_path / "prepared"))
+
+
+def test_the_processing_does_not_change_without_a_new_version():
+    """If this fails, raise `PROCESSING_VERSION` in `feature_extraction_ecg.py` and write the new numbers."""
+    extractor = ECGFeatureExtractor(sampling_rate=100, bandpass=(0.5, 40.0), max_duration=12.0, scaling="z-score")
+    rows = ragged_rows()
+    given = [extractor(row)["input_values"][0] for row in (rows[1], rows[2], rows[3])]
+    numbers = [[float(values[9, i]) for i in (3, 250)] + [float(np.abs(values).sum())] for values in given]
+    assert PROCESSING_VERSION == 1
+    expected = [[0.045216, -0.092891, 3881.894], [0.250537, -0.021579, 12387.90], [0.183117, 0.009385, 2646.709]]
+    np.testing.assert_allclose(numbers, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_what_is_prepared_is_not_prepared_again(extractor, tmp_path):
@@ -244,7 +252,7 @@ def test_the_command_takes_the_extractor_of_a_checkpoint_or_of_a_recipe(tiny_che
     fields = json.loads((tiny_checkpoint / "processor_config.json").read_text())["feature_extractor"]
     fields.pop("feature_extractor_type")
     recipe.write_text(yaml.safe_dump({"feature_extractor": fields}))
-    for flag, value in (("--model", tiny_checkpoint), ("--recipe", recipe)):
+    for flag, value in (("--model", tiny_checkpoint), ("--config", recipe)):
         output = tmp_path / flag.strip("-")
         words = [str(tmp_path / "corpus"), "--output", str(output), flag, str(value), "--num-proc", "1"]
         run_prepare(parse_arguments(PrepareArguments, words))
@@ -253,19 +261,10 @@ def test_the_command_takes_the_extractor_of_a_checkpoint_or_of_a_recipe(tiny_che
         assert rows["record_id"][:] == [f"ragged-{i}" for i in range(6)]
 
 
-@pytest.mark.parametrize("given", [{}, {"model": "a", "recipe": "b"}])
+@pytest.mark.parametrize("given", [{}, {"model": "a", "config": "b"}])
 def test_the_command_needs_one_extractor(given, tmp_path):
-    with pytest.raises(ValueError, match="--model CHECKPOINT or by --recipe YAML"):
+    with pytest.raises(ValueError, match="--model CHECKPOINT or by --config YAML"):
         run_prepare(PrepareArguments(data=str(tmp_path), output=str(tmp_path / "o"), **given))
-
-
-def test_the_command_says_that_a_part_is_written(tiny_checkpoint, tmp_path, capsys):
-    write_corpus(tmp_path / "corpus")
-    arguments = PrepareArguments(
-        data=str(tmp_path / "corpus"), output=str(tmp_path / "o"), model=str(tiny_checkpoint), shard="2/3", num_proc=1
-    )
-    assert run_prepare(arguments) is None
-    assert "part 2/3 is written" in capsys.readouterr().out
 
 
 def test_rows_of_a_selection_are_prepared_as_those_of_the_whole(simulated_corpus, prepared, extractor):

@@ -1,4 +1,3 @@
-import datetime
 import json
 import subprocess
 import sys
@@ -13,12 +12,12 @@ from datasets import Dataset
 
 from mets_ecg import ECGFeatureExtractor
 from mets_ecg.data import prepared_rows
-from mets_ecg.data.loading import select_folds
+from mets_ecg.data.building.shards import shard_names, to_table
+from mets_ecg.data.parts import select_part
 from mets_ecg.data.prepare import prepared_features
 from mets_ecg.data.prepared_rows import MemoryMappedRows, open_stream
-from mets_ecg.data.rows import corpus_features
+from mets_ecg.data.rows import ROW_FORMAT_VERSION, corpus_features
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.data.shards import shard_names, to_table
 
 LEADS, SAMPLES = 3, 50
 FEATURES = prepared_features(
@@ -44,7 +43,7 @@ def make_row(i: int) -> dict:
         "statements": [{"code": "NORM", "likelihood": 100.0}] * (i % 3),
         "labels_super": [["NORM"], ["MI", "NORM"], [], None][i % 4],
         "fold": i // 20 + 1 if i % 6 else None,
-        "start_time": datetime.datetime(1990, 1, 1) + datetime.timedelta(days=i) if i % 2 else None,
+        "start_time": f"1990-01-01T00:{i // 60:02}:{i % 60:02}" if i % 2 else None,
         "input_values": signal,
         "num_valid": num_valid,
         "lead_mask": lead_mask,
@@ -66,7 +65,8 @@ def folder(tmp_path_factory):
             written += length
     assert written == NUM_ROWS
     splits = {split: {"num_rows": sum(lengths)} for split, lengths in SHARDS.items()}
-    (folder / "build.json").write_text(json.dumps({"key": "k", "splits": splits, "feature_extractor": {}}))
+    summary = {"key": "k", "row_format_version": ROW_FORMAT_VERSION, "splits": splits, "feature_extractor": {}}
+    (folder / "build.json").write_text(json.dumps(summary))
     return folder
 
 
@@ -80,8 +80,10 @@ def mapped(folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def stream(folder):
     """Opens the same rows as a stream with a window."""
-    paths = [path for files in SavedCorpus(folder).files.values() for path in files]
-    return lambda window=16: open_stream(paths, window=window)
+    corpus = SavedCorpus(folder)
+    paths = [path for files in corpus.files.values() for path in files]
+    splits = [split for split, files in corpus.files.items() for _ in files]
+    return lambda window=16: open_stream(paths, corpus=corpus.corpus, splits=splits, window=window)
 
 
 @pytest.fixture(params=KINDS)
@@ -269,7 +271,7 @@ def test_a_row_selected_twice_comes_twice_from_memory_and_is_refused_in_a_stream
 
 
 def test_folds_are_selected_alike_and_rows_without_a_fold_belong_to_none(mapped, stream):
-    parts = [select_folds(rows, (2, 5, 9)) for rows in (mapped, stream())]
+    parts = [select_part(rows, ["2", "5", "9"]) for rows in (mapped, stream())]
     assert parts[0]["record_id"][:] == parts[1]["record_id"][:]
     assert all(equal(*pair) for pair in zip(*(part.in_order(9) for part in parts), strict=True))
     assert set(parts[1]["fold"]) == {2, 5, 9}

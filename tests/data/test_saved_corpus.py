@@ -5,11 +5,12 @@ import datasets
 import numpy as np
 import pytest
 
-from mets_ecg.data.rows import corpus_features
+from mets_ecg.data.building.shards import shard_names, write_parquet
+from mets_ecg.data.rows import ROW_FORMAT_VERSION, corpus_features
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.data.shards import shard_names, write_parquet
-from mets_ecg.data.simulate import SimulateArguments, run_simulate
+from mets_ecg.data.simulator.simulate import run_simulate
 from mets_ecg.signals import decode_signal
+from mets_ecg_cli.simulate import SimulateArguments
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,8 @@ def write_config(folder, splits: dict[str, list[str]], shards: int = 1, **summar
             rows = [{"record_id": str(record), "signal": np.ones((2, 5), np.int16)} for record in own]
             write_parquet(rows, folder / f"{name}.parquet", features)
     counted = {split: {"num_rows": len(records)} for split, records in splits.items()}
-    (folder / "build.json").write_text(json.dumps({"key": "k", "splits": counted, **summary}))
+    versions = {"row_format_version": ROW_FORMAT_VERSION}
+    (folder / "build.json").write_text(json.dumps({"key": "k", "splits": counted, **versions, **summary}))
     return folder
 
 
@@ -38,7 +40,11 @@ def test_rows_and_streams_of_a_folder_are_the_same(tmp_path):
     assert corpus.num_rows == {"train": 21, "validation": 2, "test": 2}
     streamed = [row for split in streams.values() for row in split]
     rows = corpus.dataset()
-    assert rows[:] == {name: [row[name] for row in streamed] for name in rows.column_names}
+    assert rows["split"][:] == ["train"] * 21 + ["validation"] * 2 + ["test"] * 2 and set(rows["corpus"]) == {
+        "simulated"
+    }
+    columns = [name for name in rows.column_names if name not in ("corpus", "split")]
+    assert rows.select_columns(columns)[:] == {name: [row[name] for row in streamed] for name in columns}
     assert decode_signal(streamed[0]).shape == (12, 1000)
 
 
@@ -83,8 +89,22 @@ def test_a_config_must_be_named_where_nothing_chooses_it(tmp_path):
 
 def test_only_prepared_rows_name_a_feature_extractor(tmp_path):
     assert SavedCorpus(write_config(tmp_path / "a", {"test": ["1"]})).feature_extractor is None
-    prepared = write_config(tmp_path / "b", {"test": ["1"]}, feature_extractor={"clip": 2})
-    assert SavedCorpus(prepared).feature_extractor == {"clip": 2}
+    prepared = write_config(tmp_path / "b", {"test": ["1"]}, feature_extractor={"clip": 2}, config="beats")
+    assert SavedCorpus(prepared, config="beats").feature_extractor == {"clip": 2}
+    with pytest.raises(ValueError, match="is the config beats"):
+        SavedCorpus(prepared, config="rhythm")
+
+
+@pytest.mark.parametrize("version", [None, ROW_FORMAT_VERSION - 1, ROW_FORMAT_VERSION + 1])
+def test_rows_of_another_format_are_refused_with_the_way_out(tmp_path, version):
+    folder = write_config(tmp_path / "corpus" / "100hz", {"test": ["1"]}, row_format_version=version or 1)
+    if version is None:  # before there were versions
+        summary = json.loads((folder / "build.json").read_text())
+        del summary["row_format_version"]
+        (folder / "build.json").write_text(json.dumps(summary))
+    way_out = "install a newer mets-ecg" if version == ROW_FORMAT_VERSION + 1 else "build again: remove it, and run"
+    with pytest.raises(ValueError, match=f"100hz' has row format {version or 1}, this mets-ecg has .*: {way_out}"):
+        SavedCorpus(tmp_path / "corpus")
 
 
 def test_a_lost_shard_is_noticed(tmp_path):
@@ -101,7 +121,7 @@ def test_a_lost_shard_is_noticed(tmp_path):
 def test_what_is_no_corpus_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no corpus folder .*nowhere"):
         SavedCorpus(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="holds no corpus that mets-ecg wrote"):
+    with pytest.raises(FileNotFoundError, match="has no corpus that mets-ecg wrote"):
         SavedCorpus(tmp_path)
     (tmp_path / ".100hz.building").mkdir()
     with pytest.raises(FileNotFoundError, match="its build was stopped; run it again"):
@@ -130,5 +150,5 @@ def test_a_repository_without_a_network_is_said(tmp_path, monkeypatch):
 def test_the_folder_of_one_config_is_no_other(tmp_path):
     folder = write_config(tmp_path / "corpus" / "100hz", {"train": ["1"]})
     assert SavedCorpus(folder, config="100hz").config == "100hz"
-    with pytest.raises(ValueError, match="is the config 100hz: for '500hz', name the folder above it"):
+    with pytest.raises(ValueError, match="is the config 100hz: name the folder of the config 500hz"):
         SavedCorpus(folder, config="500hz")

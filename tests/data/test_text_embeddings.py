@@ -16,8 +16,8 @@ def test_each_distinct_text_is_encoded_once_and_found_for_every_record(tiny_mode
     found = encode_texts(tiny_model, tiny_processor, texts, batch_size=2, progress=False)
 
     assert sum(encoded) == 4 == len(found.pooled)
-    assert (found.held >= 0).sum(dim=1).tolist() == [2, 1, 3]
-    for own, held in zip(texts, found.held, strict=True):
+    assert (found.text_ids_per_record >= 0).sum(dim=1).tolist() == [2, 1, 3]
+    for own, held in zip(texts, found.text_ids_per_record, strict=True):
         for text, row in zip(own, held, strict=False):
             inputs = tiny_processor(text=tiny_processor.format_report(text), return_tensors="pt")
             expected = encode(inputs["input_ids"], inputs["attention_mask"])[0]

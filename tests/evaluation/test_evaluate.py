@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from mets_ecg.evaluation.evaluate import EvaluateArguments, run_evaluate
+from mets_ecg.evaluation.evaluate import run_evaluate
+from mets_ecg_cli.evaluate import EvaluateArguments
 
 
 def test_a_checkpoint_is_measured_on_real_recordings(tiny_checkpoint, ptb_xl_source, tmp_path, capsys):
@@ -10,24 +11,24 @@ def test_a_checkpoint_is_measured_on_real_recordings(tiny_checkpoint, ptb_xl_sou
         EvaluateArguments(
             model=str(tiny_checkpoint),
             source=str(ptb_xl_source),
-            test_folds=["8"],
-            probe_folds=["1-7"],
+            test=["8"],
+            train=["1-7"],
             num_resamples=20,
             output=str(tmp_path / "table.json"),
         )
     )
     assert "ptbxl-super: 11 records of 10 patients" in capsys.readouterr().out
     document = json.loads((tmp_path / "table.json").read_text())
-    assert document["test_folds"] == [8]
+    assert document["parts"] == {"ptb-xl": {"train": ["1-7"], "test": ["8"]}}
     assert document["classes"] == ["NORM", "CD", "MI", "HYP", "STTC"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"test_folds": ["8"], "probe_folds": ["1-8"]}, r"folds \[8\] are both for testing and for the probe"),
-        ({"test_folds": ["none"]}, "names no fold to measure on"),
-        ({"task": "ptbxl-all"}, "unknown task"),
+        ({"test": ["8"], "train": ["1-8"]}, "patients have rows both for train and for test"),
+        ({"test": ["none"], "train": ["none"]}, "there is nothing to measure on: name a part by --test"),
+        ({"task": "ptbxl-all"}, "--task ptbxl-all: there are .*ptbxl-super"),
     ],
 )
 def test_what_would_mislead_is_refused(tiny_checkpoint, ptb_xl_source, changes, message):
@@ -35,15 +36,11 @@ def test_what_would_mislead_is_refused(tiny_checkpoint, ptb_xl_source, changes, 
         run_evaluate(EvaluateArguments(model=str(tiny_checkpoint), source=str(ptb_xl_source), **changes))
 
 
-def test_a_fold_that_was_trained_on_is_warned_of(tiny_checkpoint, ptb_xl_source, capsys):
-    (tiny_checkpoint / "training_args.yaml").write_text("train_folds: [1-8]\n")
-    run_evaluate(
-        EvaluateArguments(
-            model=str(tiny_checkpoint),
-            source=str(ptb_xl_source),
-            test_folds=["8"],
-            probe_folds=["none"],
-            num_resamples=5,
-        )
-    )
-    assert "folds [8] are among those that this checkpoint was trained on" in capsys.readouterr().err
+@pytest.mark.parametrize(("corpus", "warned"), [("ptb-xl", True), ("ludb", False)])
+def test_a_part_that_was_trained_on_is_warned_of_by_its_corpus(tiny_checkpoint, ptb_xl_source, capsys, corpus, warned):
+    parts = {corpus: {"train": ["1-8"], "validation": ["9"]}}
+    (tiny_checkpoint / "metrics.json").write_text(json.dumps({"parts": parts}))
+    where = {"model": str(tiny_checkpoint), "source": str(ptb_xl_source)}
+    run_evaluate(EvaluateArguments(**where, test=["8"], train=["none"], num_resamples=5))
+    said = "this checkpoint was trained or chosen on fold 8 of ptb-xl" in capsys.readouterr().err
+    assert said == warned

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from mets_ecg.data.loading import load_prepared_rows, select_folds
+from mets_ecg.data.loading import load_prepared_rows
+from mets_ecg.data.parts import select_part
 from mets_ecg.evaluation.table import zero_shot_table
 from mets_ecg.evaluation.tasks import simulated_task
 
@@ -15,9 +16,9 @@ def table(simulated_corpus, tiny_model, tiny_processor):
     return zero_shot_table(
         tiny_model,
         tiny_processor,
-        select_folds(rows, range(5, 11)),
+        select_part(rows, ["5-10"]),
         task,
-        probe_rows=select_folds(rows, range(1, 5)),
+        probe_rows=select_part(rows, ["1-4"]),
         text_oracle="report",
         num_resamples=50,
     )

@@ -6,7 +6,11 @@ import dataclasses
 
 import pytest
 
-from mets_ecg.evaluation.tasks import TASKS, Task, get_task
+from mets_ecg.data.corpora import CORPORA
+from mets_ecg.evaluation.tasks import Task, get_task, read_task, task_of
+from mets_ecg_cli.evaluate import task_names
+
+TASKS = [*task_names(), "simulated"]
 
 
 @pytest.fixture(params=sorted(TASKS))
@@ -14,8 +18,15 @@ def task(request) -> Task:
     return get_task(request.param)
 
 
-def test_tasks_are_found_by_the_name_they_carry(task):
-    assert TASKS[task.name] is task
+def test_tasks_are_found_by_their_name_and_fit_their_corpus(task):
+    assert task == get_task(task.name)
+    if task.name != "simulated":
+        builder = CORPORA[task.corpus]
+        configs = [task.config] if task.config else builder.configs
+        for config in configs:
+            columns = builder.__new__(builder)
+            columns.config = config
+            assert set(task.classes) <= set(columns.label_columns[task.label_column])
 
 
 def test_the_superclass_task_uses_the_words_of_mets():
@@ -33,14 +44,13 @@ def test_the_superclass_task_uses_the_words_of_mets():
 
 def test_every_class_has_distinct_lower_case_phrases(task):
     for described in task.classes.values():
-        phrases = described.phrases
-        assert len(phrases) >= 4
+        phrases = described.phrases_in()
         assert len(set(phrases)) == len(phrases)
         assert all(phrase and phrase == " ".join(phrase.lower().split()) for phrase in phrases)
 
 
 def test_no_phrase_stands_for_two_classes(task):
-    phrases = [phrase for described in task.classes.values() for phrase in described.phrases]
+    phrases = [phrase for described in task.classes.values() for phrase in described.phrases_in()]
     assert len(set(phrases)) == len(phrases)
 
 
@@ -98,3 +108,48 @@ def test_tasks_cannot_be_changed(task):
         task.template = "{}"
     with pytest.raises(TypeError):
         task.classes["NEW"] = None
+
+
+OWN = """
+corpus: cinc
+label_column: labels_cinc2021
+template: "{} of a {x} heart"
+classes:
+  AF: AFIB
+  NSR: {name: Normal sinus rhythm, en: ["sinus rhythm", "normal sinus rhythm"]}
+  LQT: {name: Long QT}
+"""
+
+
+def test_a_user_s_own_task_is_a_yaml_file(tmp_path):
+    (tmp_path / "mine.yaml").write_text(OWN)
+    task = get_task(str(tmp_path / "mine.yaml"))
+    assert (task.name, task.corpus, task.problem_type, task.unit) == ("mine", "cinc", "multi-label", "record")
+    assert task.phrase_prompts()["AF"] == get_task("ptbxl-rhythm").phrase_prompts()["AFIB"]
+    assert task.phrase_prompts("en")["LQT"] == ("long qt",)
+    assert task.template_prompts()["LQT"] == ("Long QT of a {x} heart",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("label_column", "label_colum"), "no field 'label_colum' .did you mean 'label_column'"),
+        (("corpus: cinc", ""), "a task needs corpus"),
+        (("AF: AFIB", "AF: AFIBB"), "class AF: descriptions.yaml has no concept 'AFIBB', did you mean 'AFIB'"),
+        (("name: Long QT", "nam: Long QT"), "class LQT: a description has a name"),
+        (('["sinus rhythm", "normal sinus rhythm"]', "3"), "class NSR: phrases in 'en' must be a list of texts"),
+        (("corpus: cinc", "corpus: cinc\nunit: beats"), "unit must be one of record, beat, window, got 'beats'"),
+        (("{} of a", "of a"), "exactly one"),
+    ],
+)
+def test_a_wrong_task_file_is_refused_with_the_field(tmp_path, change, message):
+    (tmp_path / "mine.yaml").write_text(OWN.replace(*change))
+    with pytest.raises(ValueError, match=message):
+        read_task(tmp_path / "mine.yaml")
+
+
+def test_the_task_of_a_corpus_is_found_by_its_columns():
+    assert task_of("ptb-xl", ["labels_super", "labels_rhythm"]).name == "ptbxl-super"
+    assert task_of("mit-bih", ["labels_rhythm"]).name == "mit-bih-rhythm"
+    assert task_of("mit-bih", ["labels_beat"]).name == "mit-bih-beats"
+    assert task_of("cinc", ["labels_cinc2021"]) is None

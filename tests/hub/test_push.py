@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, List, SplitDict, SplitInfo, Value
 from datasets.info import DatasetInfosDict
-from huggingface_hub import DatasetCard, DatasetCardData
+from huggingface_hub import DatasetCardData
 
-from mets_ecg.hub.push import PushArguments, _num_rows, push_corpus, read_corpus_folder, run_push
+from mets_ecg.hub.push import push_corpus
 
 FEATURES = Features(
     {
@@ -26,8 +26,9 @@ SAMPLES = {"100hz": 100, "500hz": 500}
 NAME = "user/ptb-xl"
 
 PUSH = """
-from mets_ecg.arguments import parse_arguments
-from mets_ecg.hub.push import PushArguments, run_push
+from mets_ecg_cli.parser import parse_arguments
+from mets_ecg.hub.push import run_push
+from mets_ecg_cli.push import PushArguments
 run_push(parse_arguments(PushArguments, arguments))
 """
 LOAD = """
@@ -121,11 +122,11 @@ def test_it_loads_as_it_was(session, pushed, streaming):
         assert loaded == {"features": str(FEATURES), "rows": rows_of(config, "train")}
 
 
-def test_streaming_a_split_fetches_no_other(loopback_hub, session, pushed):
+def test_streaming_a_split_downloads_no_other(loopback_hub, session, pushed):
     seen = len(loopback_hub.requests)
     assert load(session, "500hz", "validation", streaming=True)["rows"] == rows_of("500hz", "validation")
-    fetched = {path for _, path in loopback_hub.requests[seen:] if path.endswith(".parquet")}
-    assert {path.rsplit("/", 1)[1] for path in fetched} == {"validation-00000-of-00001.parquet"}
+    downloaded = {path for _, path in loopback_hub.requests[seen:] if path.endswith(".parquet")}
+    assert {path.rsplit("/", 1)[1] for path in downloaded} == {"validation-00000-of-00001.parquet"}
 
 
 def test_an_unchanged_corpus_makes_no_commit_and_sends_nothing(loopback_hub, session, pushed, original):
@@ -170,7 +171,7 @@ def test_what_is_no_part_of_the_corpus_is_named_and_not_pushed(loopback_hub, ses
     (corpus / ".1000hz.building").mkdir()
     (corpus / ".1000hz.building" / "train-00000-of-00009.rows").write_text("unfinished")
     printed = session.run(PUSH, str(corpus), "--repo-id", "user/others")
-    assert "no part of the corpus, and not pushed: 500hz/old.parquet, patients.csv\n" in printed
+    assert "not part of the corpus, and not pushed: 500hz/old.parquet, patients.csv\n" in printed
     files = set(loopback_hub.repositories["datasets", "user/others"].files())
     left_out = {"patients.csv", "500hz/old.parquet", ".1000hz.building/train-00000-of-00009.rows"}
     assert files == names_in(corpus) - left_out | {".gitattributes"}
@@ -244,7 +245,7 @@ def test_configs_that_the_folder_lacks_are_not_lost(session, pushed, tmp_path):
     partial = make_corpus(tmp_path / "partial", configs=["100hz"])
     answer = session.ask(PUSH, str(partial), "--repo-id", NAME)
     assert answer["error"] == "ValueError"
-    assert f"{NAME} has 500hz too, which the pushed card would no more name: build them into" in answer["message"]
+    assert f"{NAME} has 500hz too, which the pushed card would no longer name: build them into" in answer["message"]
     assert len(repository.commits) == commits
 
 
@@ -284,6 +285,25 @@ def test_a_push_that_broke_off_goes_on(loopback_hub, session, original):
     assert set(repository.files()) == names_in(original) | {".gitattributes"}
     assert len(repository.commits) == 2
     assert (stored + stored_now, stored_then) == (len(shards) + 1, 0)  # the one that failed was sent twice
+
+
+def test_what_another_pushes_meanwhile_is_not_overwritten(loopback_hub, session, original):
+    code = """
+from huggingface_hub import HfApi
+from mets_ecg.hub.push import push_corpus
+
+def create_commit(self, repo_id, *all, real=HfApi.create_commit, **options):
+    HfApi.create_commit = real
+    self.upload_file(path_or_fileobj=b"theirs", path_in_repo="README.md", repo_id=repo_id, repo_type="dataset")
+    return self.create_commit(repo_id, *all, **options)
+
+HfApi.create_commit = create_commit
+push_corpus(arguments[0], "user/raced")
+"""
+    answer = session.ask(code, str(original))
+    assert answer["error"] == "RuntimeError"
+    assert answer["message"].startswith("somebody else pushed to user/raced meanwhile, so nothing was changed: look at")
+    assert loopback_hub.repositories["datasets", "user/raced"].files()["README.md"].content == b"theirs"
 
 
 def test_a_connection_that_drops_within_a_shard_is_taken_up_by_the_client(loopback_hub, session, original):
@@ -344,10 +364,10 @@ def damage_rows(folder: Path) -> None:
         (
             damage_readme,
             FileNotFoundError,
-            r"is no corpus that can be pushed, it has no README.md: `mets-ecg build` and",
+            r"is not a corpus that can be pushed, it has no README.md: `mets-ecg build` and",
         ),
         (damage_yaml, ValueError, r"the YAML on top of '.*README.md' cannot be read"),
-        (damage_configs, ValueError, r"names no data files: this is no corpus made by `mets-ecg build`"),
+        (damage_configs, ValueError, r"names no data files: it was not made by `mets-ecg build`"),
         (
             damage_missing,
             FileNotFoundError,
@@ -368,7 +388,7 @@ def damage_rows(folder: Path) -> None:
         (
             damage_rows,
             ValueError,
-            r"the card states 5 rows for 500hz, validation, the shards hold 4: remove that folder",
+            r"the card states 5 rows for 500hz, validation, the shards have 4: remove that folder",
         ),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -379,32 +399,8 @@ def test_a_folder_that_is_no_whole_corpus_is_refused(corpus, damage, error, reas
         push_corpus(corpus, NAME)
 
 
-def test_every_footer_is_read_once(original, monkeypatch):
-    read = []
-    monkeypatch.setattr("mets_ecg.hub.push._num_rows", lambda path, real=_num_rows: read.append(path) or real(path))
-    monkeypatch.setattr("mets_ecg.hub.push.get_token", lambda: None)
-    with pytest.raises(PermissionError, match="there is no token for the Hub"):
-        run_push(PushArguments(str(original), NAME))
-    assert sorted(read) == sorted(original.rglob("*.parquet"))
-
-
 def test_nothing_is_sent_of_a_corpus_with_a_missing_shard(loopback_hub, session, corpus):
     damage_missing(corpus)
     seen = len(loopback_hub.requests)
     assert session.ask(PUSH, str(corpus), "--repo-id", NAME)["error"] == "FileNotFoundError"
     assert len(loopback_hub.requests) == seen
-
-
-def test_a_card_may_list_its_files(corpus):
-    card = DatasetCard.load(corpus / "README.md")
-    for config in card.data.configs:
-        for entry in config["data_files"]:
-            entry["path"] = sorted(path.relative_to(corpus).as_posix() for path in corpus.glob(entry["path"]))
-    card.save(corpus / "README.md")
-    read = read_corpus_folder(corpus)
-    assert read.rows == dict.fromkeys(SAMPLES, ROWS)
-    assert set(read.files) == names_in(corpus)
-    assert read.others == []
-    damage_missing(corpus)
-    with pytest.raises(FileNotFoundError, match="has no 500hz/train-00001-of-00003.parquet, which its card names"):
-        read_corpus_folder(corpus)

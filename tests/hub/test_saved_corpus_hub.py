@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mets_ecg import ECGFeatureExtractor
-from mets_ecg.data.build import build_corpus
+from mets_ecg.data.building.build import build_corpus
+from mets_ecg.data.building.card import write_card
 from mets_ecg.data.corpora import CORPORA
-from mets_ecg.data.dataset_card import write_card
 from mets_ecg.data.prepare import prepare_folder
 from mets_ecg.data.saved_corpus import SavedCorpus
 
@@ -37,10 +37,11 @@ PREPARED = """
 import json
 from mets_ecg import ECGFeatureExtractor
 from mets_ecg.data import prepared_rows
-from mets_ecg.data.loading import load_prepared_rows, select_folds
+from mets_ecg.data.loading import load_prepared_rows
+from mets_ecg.data.parts import select_part
 name, fields, streaming = arguments
 rows = load_prepared_rows(ECGFeatureExtractor(**fields), data=name, streaming=streaming)
-batches = list(select_folds(rows, (1, 8)).in_order(5))
+batches = list(select_part(rows, ["1", "8"]).in_order(5))
 epoch = [batch["index"].tolist() for batch in rows.epoch(4, seed=0, epoch=0)]
 resumed = [batch["index"].tolist() for batch in rows.epoch(4, seed=0, epoch=0, start=12)]
 print(json.dumps({
@@ -123,7 +124,7 @@ def test_a_new_push_has_another_fingerprint_and_an_opened_corpus_stays_as_it_was
     session.run(PUSH, str(corpus), "user/changing")
     changed = tmp_path / "ptb-xl"
     for config in ("100hz", "500hz"):
-        build_corpus(CORPORA["ptb-xl"](ptb_xl_source, config), changed / config, leave_out=["1", "96"], num_proc=1)
+        build_corpus(CORPORA["ptb-xl"](ptb_xl_source, config), changed / config, exclude=["1", "96"], num_proc=1)
     write_card(changed, CORPORA["ptb-xl"])
     code = """
 from mets_ecg.data.saved_corpus import SavedCorpus

@@ -54,7 +54,7 @@ def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
 
 @pytest.mark.parametrize("name", ["tracings", "group"])
 def test_a_data_set_that_is_not_there_is_refused_with_what_is_and_the_file_closed(path, name):
-    with pytest.raises(ValueError, match=f"has no dataset '{name}', it holds ecg, group: give the file as published"):
+    with pytest.raises(ValueError, match=f"has no dataset '{name}', it has ecg, group: give the file as published"):
         open_hdf5(path, name)
     h5py.File(path, "r+").close()  # it could not be opened so if it were open
 

@@ -21,7 +21,7 @@ def setup(pretrain_arguments, simulated_corpus):
     model, processor = build(pretrain_arguments)
     rows = load_prepared_rows(processor.feature_extractor, corpus=simulated_corpus)
     texts = encode_texts(model, processor, list(rows["findings"]), progress=False)
-    return model, ContrastiveObjective(texts, equal_texts="positives"), rows
+    return model, ContrastiveObjective(texts, duplicate_text_policy="positives"), rows
 
 
 def test_training_lowers_the_loss_and_leaves_the_text_model_as_it_was(setup, pretrain_arguments):

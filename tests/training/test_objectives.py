@@ -27,7 +27,7 @@ def test_the_loss_is_that_of_the_texts_themselves(tiny_model, tiny_processor):
     reports = ["sinus rhythm", "lbbb", "sinus rhythm", "old infarct"]
     template = tiny_processor.format_report
     texts = encode_texts(tiny_model, tiny_processor, [(report,) for report in reports], progress=False)
-    objective = ContrastiveObjective(texts, equal_texts="positives")
+    objective = ContrastiveObjective(texts, duplicate_text_policy="positives")
     batch = batch_of(3, 0, 2)
 
     output = objective(tiny_model, objective.draw(dict(batch), generator()))
@@ -41,7 +41,7 @@ def test_the_loss_is_that_of_the_texts_themselves(tiny_model, tiny_processor):
 def test_equal_reports_count_as_asked(tiny_model):
     losses = {}
     for mode in ("positives", "ignored", "negatives"):
-        objective = ContrastiveObjective(one_each(0, 0, 1), equal_texts=mode)
+        objective = ContrastiveObjective(one_each(0, 0, 1), duplicate_text_policy=mode)
         losses[mode] = objective(tiny_model, objective.draw(batch_of(0, 1, 2), generator())).loss.item()
     assert len(set(losses.values())) == 3
     assert losses["ignored"] < losses["negatives"]
@@ -51,7 +51,7 @@ def test_a_drawn_finding_belongs_to_every_record_that_holds_it(tiny_model, monke
     """Record 0 holds findings 0 and 1, record 1 findings 1 and 2, record 2 finding 3."""
     pooled = torch.randn(4, 24, generator=generator())
     objective = ContrastiveObjective(
-        RecordTexts(pooled, torch.tensor([[0, 1], [1, 2], [3, -1]])), equal_texts="positives"
+        RecordTexts(pooled, torch.tensor([[0, 1], [1, 2], [3, -1]])), duplicate_text_policy="positives"
     )
     batch = objective.draw(batch_of(0, 1, 2), generator()) | {"text": torch.tensor([1, 2, 3])}
     seen = {}
@@ -70,7 +70,7 @@ def test_a_drawn_finding_belongs_to_every_record_that_holds_it(tiny_model, monke
 def test_findings_are_drawn_from_the_record_and_common_ones_less_often(tiny_model):
     objective = ContrastiveObjective(
         RecordTexts(torch.zeros(4, 24), torch.tensor([[0, 1, 2], [3, -1, -1], *[[2, -1, -1]] * 3])),
-        equal_texts="positives",
+        duplicate_text_policy="positives",
     )
     source = generator()
     drawn = torch.stack([objective.draw(batch_of(0, 1, 2), source)["text"] for _ in range(2000)])
@@ -81,7 +81,7 @@ def test_findings_are_drawn_from_the_record_and_common_ones_less_often(tiny_mode
 
 
 def test_augmentation_shifts_whole_recordings_and_leaves_padded_ones():
-    objective = ContrastiveObjective(one_each(0), equal_texts="positives", max_shift=40)
+    objective = ContrastiveObjective(one_each(0), duplicate_text_policy="positives", max_shift=40)
     batch = batch_of(0, 0, 0)
     before = batch["input_values"].clone()
     assert not torch.equal(objective.draw(batch, generator())["input_values"], before)

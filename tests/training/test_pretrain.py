@@ -9,7 +9,7 @@ import torch
 import yaml
 from transformers import AutoModel, AutoProcessor
 
-from mets_ecg.data.reports import clean_report
+from mets_ecg.data.reports.cleaning import clean_report
 from mets_ecg.training import pretrain
 from mets_ecg.training.pretrain import build, run_pretrain
 
@@ -48,7 +48,7 @@ def test_the_epoch_with_the_lowest_validation_loss_is_kept(pretrain_arguments, s
 
 
 def test_without_validation_folds_the_last_epoch_is_kept(pretrain_arguments, simulated_corpus):
-    arguments = dataclasses.replace(pretrain_arguments, validation_folds=["none"], test_folds=["none"])
+    arguments = dataclasses.replace(pretrain_arguments, validation=["none"], test=["none"])
     metrics = run_pretrain(arguments, corpus=simulated_corpus)
     assert metrics["best_epoch"] == 2
     assert "test" not in metrics
@@ -56,7 +56,7 @@ def test_without_validation_folds_the_last_epoch_is_kept(pretrain_arguments, sim
 
 
 def test_the_text_is_centred_by_the_mean_over_records(pretrain_arguments, simulated_corpus):
-    arguments = dataclasses.replace(pretrain_arguments, max_steps=1, validation_folds=["none"], test_folds=["none"])
+    arguments = dataclasses.replace(pretrain_arguments, epochs=1, validation=["none"], test=["none"])
     run_pretrain(arguments, corpus=simulated_corpus)
     model, processor = AutoModel.from_pretrained(arguments.output), AutoProcessor.from_pretrained(arguments.output)
 
@@ -76,10 +76,10 @@ def test_records_without_a_report_are_left_out_counted_and_printed(pretrain_argu
         source=str(ptb_xl_source),
         task="ptbxl-super",
         batch_size=4,
-        max_steps=2,
-        train_folds=["2-8"],
-        validation_folds=["none"],
-        test_folds=["none"],
+        epochs=1,
+        train=["2-8"],
+        validation=["none"],
+        test=["none"],
     )
     metrics = run_pretrain(arguments)
     # Record 292 says "trace only requested.", record 443 is blank.
@@ -90,9 +90,9 @@ def test_records_without_a_report_are_left_out_counted_and_printed(pretrain_argu
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"validation_folds": ["8", "9"]}, "fold 8 is both for train and for validation"),
-        ({"train_folds": ["none"]}, "names no fold to train on"),
-        ({"test_folds": ["12"]}, "no record in folds 12"),
+        ({"validation": ["8", "9"]}, "patients have rows both for train and for validation"),
+        ({"train": ["none"]}, "there is nothing to train on, simulated has no part for it"),
+        ({"test": ["12"]}, "--test 12: simulated has .* the folds 1, 2, 3"),
         (
             {"feature_extractor": {"sampling_rate": 100, "crop": "random", "bandpass": None}},
             "prepared rows have one length",
@@ -123,7 +123,7 @@ def test_the_example_runs_under_accelerate_launch(pretrain_arguments, ptb_xl_sou
     fields = dataclasses.asdict(pretrain_arguments) | {"source": str(ptb_xl_source), "task": "ptbxl-super"}
     recipe.write_text(yaml.safe_dump(fields))
     launch = "-m accelerate.commands.launch --cpu --num_processes 1 --num_machines 1".split()
-    flags = "--max-steps 2 --batch-size 4 --train-folds 1-6 --validation-folds 8 --test-folds none".split()
+    flags = "--max-steps 2 --batch-size 4 --train 1-6 --validation 8 --test none".split()
     command = [sys.executable, *launch, str(EXAMPLES / "pretrain.py"), "--config", str(recipe), *flags]
 
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
@@ -135,8 +135,8 @@ def test_the_example_runs_under_accelerate_launch(pretrain_arguments, ptb_xl_sou
 
 @pytest.mark.parametrize("recipe", sorted((EXAMPLES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_recipes_describe_a_model_and_a_processor(recipe, pretrain_arguments, tmp_path):
-    from mets_ecg.arguments import parse_arguments
-    from mets_ecg.training.arguments import PretrainArguments
+    from mets_ecg_cli.parser import parse_arguments
+    from mets_ecg_cli.pretrain import PretrainArguments
 
     arguments = parse_arguments(
         PretrainArguments,

@@ -1,13 +1,13 @@
-"""Where a corpus comes from: the publisher's files, or Parquet, here or on the Hub. And which of its folds."""
+"""Where rows come from: a publisher's files, or Parquet, here or on the Hub; and which of them train and test."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
@@ -15,56 +15,199 @@ import numpy as np
 from datasets import Dataset
 from huggingface_hub.utils import WeakFileLock
 
+from mets_ecg_cli.data import DataArguments
+
 from ..feature_extraction_ecg import ECGFeatureExtractor
-from .build import build_corpus, corpus_key
-from .corpora import CORPORA
-from .corpus_builder import CorpusBuilder
+from .building.build import build_corpus, corpus_key
+from .building.corpus_builder import CorpusBuilder
+from .building.shards import read_summary
+from .corpora import CORPORA, recognise
+from .parts import DEFAULT_PARTS, PARTS, check_patients_disjoint, select_part
 from .prepare import prepare
-from .prepared_rows import MemoryMappedRows, PreparedRows, open_stream
+from .prepared_rows import MemoryMappedRows, PreparedRows, join_rows, open_stream
 from .saved_corpus import SavedCorpus
-from .shards import read_summary
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedParts:
+    """Rows of the parts of a run.
+
+    Attributes:
+        train, validation, test: prepared rows; None for a part that is not there.
+        words: what each part was, by corpus and part: `{"ptb-xl": {"train": ["1-8"], ...}}`.
+    """
+
+    train: PreparedRows | None = None
+    validation: PreparedRows | None = None
+    test: PreparedRows | None = None
+    words: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _OpenCorpus:
+    name: str
+    rows: Dataset | PreparedRows
+    default_parts: Mapping[str, Sequence[str]]
+    shared_patients: tuple[str, ...]
+
+
+def load_parts(
+    feature_extractor: ECGFeatureExtractor,
+    arguments: DataArguments,
+    *,
+    parts: Sequence[str] = PARTS,
+    corpus: Dataset | None = None,
+    task_corpus: str | None = None,
+    max_train: int | None = None,
+) -> LoadedParts:
+    """Return the prepared rows of the parts that are asked for; no others are read.
+
+    Args:
+        feature_extractor: the model's.
+        arguments: where the rows are, and the words that name each part; see `mets_ecg.data.parts`.
+        parts: which to load.
+        corpus: rows in place of those that the arguments name.
+        task_corpus: whose files `arguments.source` has, where neither they nor the arguments tell.
+        max_train: how many rows of the training part are needed; they are drawn at random.
+
+    Raises:
+        ValueError: no rows are named; a word names none; a patient is in two parts.
+        FileNotFoundError: a corpus is not there.
+    """
+    opened = _open_corpora(feature_extractor, arguments, corpus, task_corpus)
+    words = {one.name: {} for one in opened}
+    _check_prefixes(arguments, words)
+    loaded = dict.fromkeys(PARTS)
+    for part in parts:
+        pieces = []
+        for one in opened:
+            words[one.name][part] = list(getattr(arguments, part) or one.default_parts[part])
+            rows = select_part(one.rows, words[one.name][part], corpus=one.name, flag=f"--{part}")
+            if rows is None:
+                continue
+            if part == "train" and max_train is not None and max_train < len(rows):
+                rows = rows.select(np.sort(np.random.default_rng(0).permutation(len(rows))[:max_train]).tolist())
+            if not isinstance(rows, PreparedRows):
+                rows = MemoryMappedRows(prepare(rows, feature_extractor, num_proc=arguments.num_proc))
+            pieces.append(rows)
+        loaded[part] = join_rows(pieces) if pieces else None
+    check_patients_disjoint(loaded, [(one.name, patient) for one in opened for patient in one.shared_patients])
+    return LoadedParts(**loaded, words=words)
+
+
+def _check_prefixes(arguments: DataArguments, corpora: Mapping) -> None:
+    for part in PARTS:
+        for word in ",".join(getattr(arguments, part) or ()).split(","):
+            name, colon, _ = word.rpartition(":")
+            if colon and name not in corpora:
+                raise ValueError(f"--{part} {word}: there is no corpus {name!r} here, only {', '.join(corpora)}")
+
+
+def _open_corpora(feature_extractor, arguments: DataArguments, corpus, task_corpus) -> list[_OpenCorpus]:
+    rate = feature_extractor.sampling_rate
+    if corpus is not None:
+        name = corpus[0]["corpus"] if "corpus" in corpus.column_names else "simulated"
+        return [_open(name, corpus)]
+    if arguments.source is not None:
+        if arguments.streaming:
+            raise ValueError(
+                "only prepared rows are streamed: write them by `mets-ecg prepare`, and name them by --data"
+            )
+        whose = arguments.corpus
+        if (
+            whose is None
+            and task_corpus in CORPORA
+            and any(any(Path(arguments.source).glob(marker)) for marker in CORPORA[task_corpus].markers)
+        ):
+            whose = task_corpus
+        rows = load_corpus(
+            source=arguments.source,
+            corpus=whose,
+            config=arguments.config_name,
+            sampling_rate=rate,
+            num_proc=arguments.num_proc,
+        )
+        return [_open(rows[0]["corpus"], rows)]
+    if not arguments.data:
+        raise ValueError(
+            "say where the recordings are, by --source (a publisher's files) or --data (a corpus that was built, or "
+            "its id on the Hub)"
+        )
+    opened = []
+    for name in arguments.data:
+        saved = SavedCorpus(name, config=arguments.config_name, sampling_rate=rate)
+        opened.append(_open(saved.corpus, _rows_of(saved, feature_extractor, arguments.streaming), saved.summary))
+    if len({one.name for one in opened}) < len(opened):
+        raise ValueError(f"--data names one corpus twice: {', '.join(one.name for one in opened)}")
+    return opened
+
+
+def _open(name: str, rows, summary: Mapping | None = None) -> _OpenCorpus:
+    builder = CORPORA.get(name)
+    if builder is not None:
+        return _OpenCorpus(name, rows, builder.default_parts, builder.shared_patients)
+    defaults = (summary or {}).get("default_parts")
+    if defaults is None:
+        # Of a corpus that says nothing, splits and folds of the usual names.
+        splits = set(rows["split"]) if "split" in rows.column_names else set()
+        defaults = {part: (part,) if part in splits else ("none",) for part in PARTS}
+        if not splits & set(PARTS):
+            folds = set(rows["fold"]) if "fold" in rows.column_names else set()
+            usual = {"train": ("1-8",), "validation": ("9",), "test": ("10",)}
+            defaults = usual if folds >= {1, 9, 10} else DEFAULT_PARTS
+    return _OpenCorpus(name, rows, defaults, ())
+
+
+def _rows_of(saved: SavedCorpus, feature_extractor: ECGFeatureExtractor, streaming: bool) -> Dataset | PreparedRows:
+    if saved.feature_extractor is None:
+        if streaming:
+            raise ValueError(
+                "only prepared rows are streamed: write them by `mets-ecg prepare`, and name them by --data"
+            )
+        return saved.dataset()
+    _check_prepared_by(saved, feature_extractor)
+    if streaming:
+        paths = [(path, split) for split, files in saved.files.items() for path in files]
+        return open_stream([path for path, _ in paths], corpus=saved.corpus, splits=[split for _, split in paths])
+    return MemoryMappedRows(saved.dataset())
 
 
 def load_corpus(
     *,
     source: str | os.PathLike[str] | None = None,
     data: str | os.PathLike[str] | None = None,
+    corpus: str | None = None,
     config: str | None = None,
     sampling_rate: float,
     num_proc: int | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Return all rows of a corpus; `select_folds` takes a part, so that one copy on disk serves every choice of folds.
+    """Return all rows of a corpus, with the columns `corpus` and `split`; `select_part` takes a part.
 
     Args:
-        source: folder of PTB-XL as PhysioNet publishes it. It is built once, in the cache of `datasets`, and anew
-            when a file changes.
+        source: a publisher's folder. It is built once, in the cache of `datasets`, and anew when a file changes.
         data: a corpus as `mets-ecg build` or `mets-ecg simulate` wrote it, or its id on the Hub.
-        config: which version of `data`.
+        corpus: whose files `source` has; by default they are recognised.
+        config: which version of the corpus.
         sampling_rate: Hz that the model wants: decides which of PTB-XL's two rates is read.
         num_proc: processes.
         cache_dir: in place of the cache of `datasets`.
 
     Raises:
-        ValueError: not exactly one of `source` and `data` is given.
+        ValueError: not exactly one of `source` and `data` is given, or the folder is not recognised.
         FileNotFoundError: the folder is not there.
     """
-    _check_one_place(source, data)
+    if (source is None) == (data is None):
+        raise ValueError("say where the recordings are, by source (a publisher's files) or data (a corpus), not both")
     if data is not None:
         return SavedCorpus(data, config=config, sampling_rate=sampling_rate).dataset()
-    builder = CORPORA["ptb-xl"](source, "100hz" if sampling_rate <= 100 else "500hz")
+    kind = recognise(source, corpus)
+    if config is None and {"100hz", "500hz"} <= set(kind.configs):
+        config = "100hz" if sampling_rate <= 100 else "500hz"
+    builder = kind(source, config)
     return SavedCorpus(_build_cached(builder, cache_dir=cache_dir, num_proc=num_proc)).dataset()
-
-
-def _check_one_place(source, data) -> None:
-    if (source is None) == (data is None):
-        given = "neither was" if source is None else "both were"
-        raise ValueError(
-            "say where the recordings are, by --source (PTB-XL as published) or --data (a corpus written here, or its "
-            f"id on the Hub): {given} given"
-        )
 
 
 def _build_cached(builder: CorpusBuilder, *, cache_dir, num_proc: int | None) -> Path:
@@ -92,46 +235,33 @@ def _build_cached(builder: CorpusBuilder, *, cache_dir, num_proc: int | None) ->
 def load_prepared_rows(
     feature_extractor: ECGFeatureExtractor,
     *,
-    source: str | None = None,
-    data: str | None = None,
+    data: str | os.PathLike[str] | None = None,
     config: str | None = None,
     corpus: Dataset | None = None,
     streaming: bool = False,
     num_proc: int | None = None,
 ) -> PreparedRows:
-    """Return what training and evaluation read: a corpus as a model's feature extractor prepares it.
+    """Return all rows of a corpus as a model's feature extractor prepares them.
 
     Args:
         feature_extractor: the model's.
-        source: see `load_corpus`.
-        data: see `load_corpus`; or a folder that `mets-ecg prepare` wrote, with this feature extractor.
+        data: a corpus, or what `mets-ecg prepare` wrote with this feature extractor.
         config: which version of `data`.
-        corpus: rows in place of those that `source` or `data` name.
-        streaming: read prepared rows from `data` shard by shard, and keep nothing on disk.
+        corpus: rows in place of those of `data`.
+        streaming: read prepared rows shard by shard, and keep nothing on disk.
         num_proc: processes.
 
     Raises:
-        ValueError: nothing names the rows, or both `source` and `data` do; `data` was prepared by another feature
-            extractor, or is to be streamed and is not prepared.
+        ValueError: `data` was prepared by another feature extractor, or is to be streamed and is not prepared.
         FileNotFoundError: it is not there.
     """
-    rate = feature_extractor.sampling_rate
-    saved = None
-    if corpus is None:
-        _check_one_place(source, data)
-        saved = None if data is None else SavedCorpus(data, config=config, sampling_rate=rate)
-    if saved is not None and saved.feature_extractor is not None:
-        _check_prepared_by(saved, feature_extractor)
-        if streaming:
-            return open_stream([path for files in saved.files.values() for path in files])
-        return MemoryMappedRows(saved.dataset())
-    if streaming:
-        raise ValueError("only prepared rows are streamed: write them by `mets-ecg prepare`, and name them by --data")
-    if saved is not None:
-        corpus = saved.dataset()
-    elif corpus is None:
-        corpus = load_corpus(source=source, sampling_rate=rate, num_proc=num_proc)
-    return MemoryMappedRows(prepare(corpus, feature_extractor, num_proc=num_proc))
+    rows = corpus
+    if rows is None:
+        saved = SavedCorpus(data, config=config, sampling_rate=feature_extractor.sampling_rate)
+        rows = _rows_of(saved, feature_extractor, streaming)
+    if isinstance(rows, PreparedRows):
+        return rows
+    return MemoryMappedRows(prepare(rows, feature_extractor, num_proc=num_proc))
 
 
 def _check_prepared_by(saved: SavedCorpus, feature_extractor: ECGFeatureExtractor) -> None:
@@ -146,57 +276,3 @@ def _check_prepared_by(saved: SavedCorpus, feature_extractor: ECGFeatureExtracto
             f"and {wanted.get(name)!r} in the model's. Prepare the corpus again with this model's, or give the corpus "
             "itself"
         )
-
-
-def select_folds(corpus, folds: Iterable[int]):
-    """Return the rows of these folds, in their order.
-
-    Args:
-        corpus: a `Dataset` or `PreparedRows`.
-        folds: their numbers.
-
-    Raises:
-        ValueError: there are none; the message says which folds there are.
-    """
-    column = np.array([-1 if fold is None else fold for fold in corpus["fold"]])
-    chosen = np.flatnonzero(np.isin(column, list(folds)))
-    if not len(chosen):
-        known = ", ".join(map(str, np.unique(column[column >= 0])))
-        raise ValueError(
-            f"no record in folds {', '.join(map(str, folds))}: the corpus has "
-            + (f"folds {known}; name others, or none to do without" if known else "no folds, by which rows are chosen")
-        )
-    return corpus.select(chosen)
-
-
-def check_patients_apart(parts: Mapping[str, object]) -> None:
-    """Check that no patient has records in two parts of a corpus.
-
-    Raises:
-        ValueError: one has; the message names the parts and a patient.
-    """
-    patients = {name: set(rows["patient_id"]) - {None} for name, rows in parts.items() if rows is not None}
-    for one, other in itertools.combinations(patients, 2):
-        shared = sorted(patients[one] & patients[other])
-        if shared:
-            raise ValueError(
-                f"{len(shared)} patients have records both for {one} and for {other}, {shared[0]!r} among them: "
-                "folds must be drawn by patient"
-            )
-
-
-def parse_folds(words: Sequence[str] | None) -> tuple[int, ...]:
-    """Return the folds that words like `["1-7", "9"]` name, sorted; `["none"]` names none.
-
-    Raises:
-        ValueError: a word is neither a number, a range nor `none`.
-    """
-    folds: set[int] = set()
-    for word in ",".join(map(str, words or ())).split(","):
-        if word in ("", "none"):
-            continue
-        first, dash, last = word.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or int(first) > int(last or first):
-            raise ValueError(f"{word!r} names no folds: write numbers or ranges such as 1-8 9, or none")
-        folds |= set(range(int(first), int(last or first) + 1))
-    return tuple(sorted(folds))

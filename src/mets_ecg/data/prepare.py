@@ -2,7 +2,7 @@
 
 Within training and evaluation, `prepare` keeps prepared rows in the cache of `datasets`, memory-mapped. The command
 writes them as a folder of Parquet shards, which can be streamed, moved and pushed. Both are keyed by the corpus, the
-feature extractor and the code.
+feature extractor and the version of its processing.
 """
 
 from __future__ import annotations
@@ -10,30 +10,29 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 from datasets import Array2D, Dataset, Features, List, Value
 
-from .. import feature_extraction_ecg, leads, recordings, signals
-from ..arguments import argument, read_yaml
-from ..feature_extraction_ecg import ECGFeatureExtractor
-from . import rows, shards
-from .dataset_card import write_prepared_card
-from .rows import code_digest, table_rows
+from mets_ecg_cli.parser import read_yaml
+from mets_ecg_cli.prepare import PrepareArguments
+
+from ..feature_extraction_ecg import PROCESSING_VERSION, ECGFeatureExtractor
+from .building.card import write_prepared_card
+from .building.shards import Shard, count_named, shard_names, summarize_splits, write_parquet, write_shards
+from .rows import ROW_FORMAT_VERSION, table_rows
 from .saved_corpus import SavedCorpus
-from .shards import Shard, count_named, parse_part, shard_names, summarize_splits, write_parquet, write_shards
 
 _logger = logging.getLogger(__name__)
 
 _DROPPED = ["signal", "gain", "baseline", "num_samples", "sampling_rate", "lead_names"]
+# What a summary of prepared rows says of their corpus.
+_KEPT_FACTS = ("title", "licence", "doi", "homepage", "default_parts")
 _SIGNAL_COLUMNS = [*_DROPPED, "record_id"]
 _BATCH = 64
 
@@ -59,7 +58,8 @@ def prepare(corpus: Dataset, feature_extractor: ECGFeatureExtractor, *, num_proc
     fields = json.dumps(feature_extractor.to_dict(), sort_keys=True)
     prepared = corpus.with_format("numpy").map(
         _prepare_columns,
-        fn_kwargs={"fields": fields, "digest": _code()},
+        # `datasets` keys its cache by a function's name and arguments: rows of an older version must not come back.
+        fn_kwargs={"fields": fields, "versions": (ROW_FORMAT_VERSION, PROCESSING_VERSION)},
         input_columns=_SIGNAL_COLUMNS,
         remove_columns=_DROPPED,
         features=prepared_features(corpus.features, feature_extractor),
@@ -105,11 +105,7 @@ def _check_one_length(feature_extractor: ECGFeatureExtractor) -> None:
         )
 
 
-def _code() -> str:
-    return code_digest(sys.modules[__name__], feature_extraction_ecg, leads, recordings, signals)
-
-
-def _prepare_columns(*columns, fields: str, digest: str) -> dict:
+def _prepare_columns(*columns, fields: str, versions: tuple[int, int]) -> dict:
     recordings = [dict(zip(_SIGNAL_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
     return _prepare_rows(recordings, ECGFeatureExtractor.from_dict(json.loads(fields)))[0]
 
@@ -145,45 +141,25 @@ def _columns(prepared) -> dict[str, np.ndarray]:
     }
 
 
-@dataclass
-class PrepareArguments:
-    """Apply a model's processing to a corpus once, and write what the model reads as Parquet shards."""
-
-    POSITIONAL: ClassVar[str] = "data"
-
-    data: str = argument(help="a corpus: a folder that `mets-ecg build` wrote, or its id on the Hub")
-    output: str = argument(help="folder of the prepared rows; `--data` of other commands reads it")
-    config_name: str | None = argument(None, help="which version of the corpus; default by the model's sampling rate")
-    model: str | None = argument(None, help="checkpoint whose feature extractor is applied: a folder or a Hub id")
-    recipe: str | None = argument(None, help="pre-training recipe whose feature extractor is applied")
-    shard: str | None = argument(None, help="2/8: the second of eight parts, on any machine, as in `mets-ecg build`")
-    num_proc: int | None = argument(None, help="processes; default all processors")
-
-
-def run_prepare(arguments: PrepareArguments) -> dict | None:
+def run_prepare(arguments: PrepareArguments) -> dict:
     """Prepare a corpus and print what was written.
 
     Returns:
-        What stands in `build.json`; None where only a part was prepared.
+        The summary in `build.json`.
 
     Raises:
-        ValueError: not exactly one of `model` and `recipe` is given, or no recording can be used.
+        ValueError: not exactly one of `model` and `config` is given, or no recording can be used.
         FileNotFoundError: there is no such corpus, checkpoint or recipe.
         FileExistsError: the output is there already, from another corpus or feature extractor.
     """
-    if (arguments.model is None) == (arguments.recipe is None):
-        raise ValueError("say whose feature extractor to apply, by --model CHECKPOINT or by --recipe YAML")
+    if (arguments.model is None) == (arguments.config is None):
+        raise ValueError("say whose feature extractor to apply, by --model CHECKPOINT or by --config YAML")
     if arguments.model is not None:
         extractor = ECGFeatureExtractor.from_pretrained(arguments.model)
     else:
-        extractor = ECGFeatureExtractor(**read_yaml(arguments.recipe).get("feature_extractor", {}))
+        extractor = ECGFeatureExtractor(**read_yaml(arguments.config).get("feature_extractor", {}))
     corpus = SavedCorpus(arguments.data, config=arguments.config_name, sampling_rate=extractor.sampling_rate)
-    summary = prepare_folder(
-        corpus, extractor, arguments.output, part=parse_part(arguments.shard), num_proc=arguments.num_proc
-    )
-    if summary is None:
-        print(f"part {arguments.shard} is written; the same command without --shard makes the folder of all parts")
-        return None
+    summary = prepare_folder(corpus, extractor, arguments.output, num_proc=arguments.num_proc)
     counted = ", ".join(f"{split} {own['num_rows']}" for split, own in summary["splits"].items())
     print(f"prepared rows of {arguments.data} ({corpus.config}): {counted}; they are in {arguments.output}")
     if summary["unusable"]["count"]:
@@ -197,10 +173,9 @@ def prepare_folder(
     feature_extractor: ECGFeatureExtractor,
     folder: str | Path,
     *,
-    part: tuple[int, int] | None = None,
     num_proc: int | None = None,
-) -> dict | None:
-    """Write prepared rows of a corpus, one shard for each of its own; see `write_shards` for resuming and parts.
+) -> dict:
+    """Write prepared rows of a corpus, one shard for each of its own; see `write_shards` for resuming.
 
     The folder has a card, so that `mets-ecg push` takes it.
     """
@@ -215,19 +190,17 @@ def prepare_folder(
         for name, path in zip(shard_names(split, len(paths)), paths, strict=True)
     ]
     settings = json.dumps(feature_extractor.to_dict(), sort_keys=True)
-    key = f"{_code()} {code_digest(rows, shards)} {corpus.fingerprint} {settings}"
+    key = f"{ROW_FORMAT_VERSION} {PROCESSING_VERSION} {corpus.fingerprint} {settings}"
     summary = write_shards(
         folder,
         plan,
         partial(_write_shard, feature_extractor, features),
         key=hashlib.sha256(key.encode()).hexdigest(),
         summarize=partial(_summarize, corpus, feature_extractor, plan),
-        part=part,
         num_proc=num_proc,
         description="preparing",
     )
-    if summary is not None:
-        write_prepared_card(folder, summary, features)
+    write_prepared_card(folder, summary, features)
     return summary
 
 
@@ -251,15 +224,15 @@ def _prepare_file(file, feature_extractor: ECGFeatureExtractor, unusable: list) 
 
 
 def _summarize(corpus: SavedCorpus, feature_extractor, plan: list[Shard], summaries: list[dict]) -> dict:
-    folder = Path(corpus.name)
     unusable = [one for own in summaries for one in own["unusable"]]
     if unusable and not any(own["num_rows"] for own in summaries):
         raise ValueError(f"none of {len(unusable)} recordings can be used, and the first because {unusable[0][1]}")
     return {
-        "corpus": folder.resolve().name if folder.is_dir() else corpus.name,
+        "corpus": corpus.corpus,
         "config": corpus.config,
         **summarize_splits(plan, summaries),
         "unusable": count_named(unusable),
+        "processing_version": PROCESSING_VERSION,
         "feature_extractor": feature_extractor.to_dict(),
-        **{name: corpus.summary[name] for name in ("title", "licence", "doi", "homepage") if name in corpus.summary},
+        **{name: corpus.summary[name] for name in _KEPT_FACTS if name in corpus.summary},
     }

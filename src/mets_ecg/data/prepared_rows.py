@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from datasets import Dataset, Features
+from datasets import Dataset, Features, concatenate_datasets
 
 # What a processor makes of a recording; every other column of a prepared row is the corpus'.
 INPUT_COLUMNS = ("input_values", "num_valid", "lead_mask")
@@ -109,6 +109,10 @@ class MemoryMappedRows(PreparedRows):
     def select(self, indices: Sequence[int]) -> MemoryMappedRows:
         return MemoryMappedRows(self.rows.select(indices))
 
+    @classmethod
+    def _join(cls, parts: Sequence[MemoryMappedRows], shared: list[str]) -> MemoryMappedRows:
+        return cls(concatenate_datasets([rows.rows.select_columns([*shared, *INPUT_COLUMNS]) for rows in parts]))
+
     def take(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
         """Return the rows at these positions as one batch."""
         indices = np.asarray(indices)
@@ -174,6 +178,14 @@ class StreamedRows(PreparedRows):
             raise ValueError("a stream gives a row once, and some are selected more often: leave streaming out")
         return StreamedRows(self._shards, self._all_columns, window=self._window, selected=chosen)
 
+    @classmethod
+    def _join(cls, parts: Sequence[StreamedRows], shared: list[str]) -> StreamedRows:
+        columns = concatenate_datasets([rows._all_columns.select_columns(shared) for rows in parts])
+        starts = np.cumsum([0, *(len(rows._all_columns) for rows in parts)])
+        selected = np.concatenate([rows._selected + start for rows, start in zip(parts, starts, strict=False)])
+        shards = [shard for rows in parts for shard in rows._shards]
+        return cls(shards, columns, window=parts[0]._window, selected=selected)
+
     def in_order(self, batch_size: int) -> Iterator[dict[str, torch.Tensor]]:
         for group in _grouped(_pieces(zip(self._shards, self._places, strict=True)), batch_size):
             yield _batch(**_join(group))
@@ -200,16 +212,44 @@ class StreamedRows(PreparedRows):
             yield _batch(**_join(group))
 
 
-def open_stream(paths: Sequence[str], *, window: int = _WINDOW) -> StreamedRows:
+def join_rows(parts: Sequence[PreparedRows]) -> PreparedRows:
+    """Return the rows of several corpora as one, with the columns that they share.
+
+    Raises:
+        ValueError: some are streamed and some are not.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    kinds = {type(rows) for rows in parts}
+    if len(kinds) > 1:
+        raise ValueError("some corpora are to be streamed and some are not: prepare all of them, or stream none")
+    shared = [
+        name
+        for name, feature in parts[0].features.items()
+        if all(name in rows.features and rows.features[name] == feature for rows in parts)
+    ]
+    return kinds.pop()._join(parts, shared)
+
+
+def open_stream(
+    paths: Sequence[str], *, corpus: str = "", splits: Sequence[str] | None = None, window: int = _WINDOW
+) -> StreamedRows:
     """Open Parquet files of prepared rows, and read all of their columns but the recordings'.
 
     Args:
         paths: paths or URLs (`hf://datasets/...`) of the files.
+        corpus: name of the corpus, for the column `corpus`.
+        splits: of each file, for the column `split`.
         window: rows that are shuffled together.
     """
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         opened = list(pool.map(_open_shard, paths))
-    columns = Dataset(pa.concat_tables([table for _, table in opened]))
+    tables = []
+    for (_, table), split in zip(opened, splits or [""] * len(opened), strict=True):
+        for name, value in (("corpus", corpus), ("split", split)):
+            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+        tables.append(table)
+    columns = Dataset(pa.concat_tables(tables))
     return StreamedRows([shard for shard, _ in opened], columns, window=window)
 
 
@@ -275,17 +315,17 @@ def _first_rows(parts: Iterator[dict], count: int) -> Iterator[dict]:
 
 def _grouped(parts: Iterator[dict], size: int) -> Iterator[list[dict]]:
     """Yield lists of pieces that have `size` rows together; the last list may have fewer."""
-    held, missing = [], size
+    pending, missing = [], size
     for part in parts:
         while len(part["index"]):
-            held.append(_pick(part, slice(missing)))
+            pending.append(_pick(part, slice(missing)))
             part = _pick(part, slice(missing, None))
-            missing -= len(held[-1]["index"])
+            missing -= len(pending[-1]["index"])
             if not missing:
-                yield held
-                held, missing = [], size
-    if held:
-        yield held
+                yield pending
+                pending, missing = [], size
+    if pending:
+        yield pending
 
 
 def _join(parts: Sequence[dict]) -> dict:

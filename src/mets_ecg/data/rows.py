@@ -7,11 +7,7 @@ that knows the layout.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +15,9 @@ from datasets import ClassLabel, Features, List, Value
 
 from ..io import DigitalRecord
 from ..signals import INVALID_SAMPLE
+
+# Of the columns and their coding. Raise it when they change: a corpus with another one is refused, and built again.
+ROW_FORMAT_VERSION = 2
 
 
 def corpus_features(
@@ -50,54 +49,10 @@ def corpus_features(
             "sex": Value("string"),
             "device": Value("string"),
             "fold": Value("int32"),
-            "start_time": Value("timestamp[ms]"),
+            "start_time": Value("string"),  # ISO 8601: torch has no type for a time
             **(extra_columns or {}),
         }
     )
-
-
-def code_digest(*modules: ModuleType) -> str:
-    """Return a digest of these modules' source, for the cache of `datasets`.
-
-    `datasets` keys its cache by the arguments of a function and by its name: without the digest among them, rows
-    that an older version of the code made would come back after a change.
-    """
-    digest = hashlib.sha256()
-    for module in modules:
-        with open(module.__file__, "rb") as file:
-            digest.update(file.read())
-    return digest.hexdigest()
-
-
-# Modules of `data` that have no part in making a corpus' rows: a change there leaves a half-built corpus of use.
-_NOT_OF_ROWS = (
-    "dataset_card",
-    "download",
-    "loading",
-    "prepare",
-    "prepared_rows",
-    "reports_coverage",
-    "saved_corpus",
-    "simulate",
-    "simulator",
-    "simulator_reports",
-    "simulator_waves",
-    "text_embeddings",
-)
-
-
-@cache
-def source_digest() -> str:
-    """Return a digest of all code and tables that make corpus rows, of `data`, `io`, `leads.py` and `signals.py`."""
-    package = Path(__file__).parents[1]
-    others = {package / "data" / f"{name}.py" for name in _NOT_OF_ROWS}
-    inside = (path for folder in ("data", "io") for path in (package / folder).rglob("*"))
-    files = sorted(path for path in inside if path.suffix in (".py", ".tsv", ".txt") and path not in others)
-    files += [package / "leads.py", package / "signals.py"]
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def age_columns(age: float | None, *, hidden: bool = False) -> dict:

@@ -15,7 +15,8 @@ from datasets import Dataset, IterableDataset, concatenate_datasets, load_datase
 from huggingface_hub import HfApi, HfFileSystem
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from .shards import BUILD_SUMMARY, read_summary, split_files
+from ..feature_extraction_ecg import PROCESSING_VERSION
+from .building.shards import BUILD_SUMMARY, check_row_format, read_summary, split_files
 
 
 class SavedCorpus:
@@ -33,11 +34,12 @@ class SavedCorpus:
         num_rows: rows by split; None where a repository does not say.
         fingerprint: of the content.
         summary: what its build says of it, `build.json`; empty where a repository has none.
+        corpus: the corpus' name, as `"ptb-xl"`; the folder's or repository's where no build says it.
         feature_extractor: fields of the feature extractor that prepared the rows; None where they are not prepared.
 
     Raises:
         FileNotFoundError: there is no such corpus, or shards of it are missing.
-        ValueError: there is no such config.
+        ValueError: there is no such config; or the rows are of another row format, or were prepared by another version.
         ConnectionError: it is not a folder, and the Hub is not reached.
     """
 
@@ -59,17 +61,17 @@ class SavedCorpus:
             if not configs:
                 stopped = any(folder.glob(".*.building"))
                 raise FileNotFoundError(
-                    f"{str(folder)!r} holds no corpus"
+                    f"{str(folder)!r} has no corpus"
                     + (": its build was stopped; run it again, it goes on" if stopped else " that mets-ecg wrote")
                 )
             folder = folder / _choose_config(configs, config, sampling_rate, self.name)
             summary = read_summary(folder)
-        elif config not in (None, folder.name):
-            raise ValueError(f"{str(folder)!r} is the config {folder.name}: for {config!r}, name the folder above it")
-        self.config = folder.name
+        self.config = summary.get("config", folder.name)  # prepared rows are in a folder of any name
+        if config not in (None, self.config):
+            raise ValueError(f"{str(folder)!r} is the config {self.config}: name the folder of the config {config}")
         files = {split: [str(path) for path in split_files(folder, split)] for split in summary["splits"]}
         self.files = files
-        self._read_summary(summary)
+        self._read_summary(summary, str(folder))
         literal = {split: [glob.escape(path) for path in found] for split, found in files.items()}
         self._load = {"path": "parquet", "data_files": literal}
 
@@ -88,7 +90,7 @@ class SavedCorpus:
         summary = posixpath.join(posixpath.dirname(next(iter(self.files.values()))[0]), BUILD_SUMMARY)
         hub = HfFileSystem()
         if hub.exists(summary):
-            self._read_summary(json.loads(hub.read_text(summary)))
+            self._read_summary(json.loads(hub.read_text(summary)), f"{self.name}/{self.config}")
         else:
             counted = builder.info.splits or {}
             self.num_rows = {split: counted[split].num_examples if split in counted else None for split in self.files}
@@ -97,20 +99,37 @@ class SavedCorpus:
             self.summary = {}
         self._load = {"path": self.name, "name": self.config, "revision": commit}
 
-    def _read_summary(self, summary: dict) -> None:
+    def _read_summary(self, summary: dict, name: str) -> None:
+        check_row_format(summary, name)
+        prepared_by = summary.get("processing_version", PROCESSING_VERSION)
+        if prepared_by != PROCESSING_VERSION:
+            raise ValueError(
+                f"{name!r} was prepared by version {prepared_by} of the processing, this mets-ecg has version "
+                f"{PROCESSING_VERSION}: prepare again: remove it, and run the command that made it"
+            )
         self.num_rows = {split: own["num_rows"] for split, own in summary["splits"].items()}
         self.fingerprint = summary["key"]
         self.summary = summary
         self.feature_extractor = summary.get("feature_extractor")
+
+    @property
+    def corpus(self) -> str:
+        return self.summary.get("corpus") or Path(self.name).name
 
     def streams(self) -> dict[str, IterableDataset]:
         """Return a stream for each split."""
         return dict(load_dataset(**self._load, streaming=True))
 
     def dataset(self) -> Dataset:
-        """Return the rows of all splits, one after the other, memory-mapped from the cache of `datasets`."""
+        """Return the rows of all splits, memory-mapped from `datasets`' cache, with columns `corpus` and `split`."""
         loaded = load_dataset(**self._load)
-        return concatenate_datasets([loaded[split] for split in self.files])
+        named = []
+        for split in self.files:
+            rows = loaded[split]
+            for name, value in (("corpus", self.corpus), ("split", split)):
+                rows = rows.add_column(name, [value] * len(rows))
+            named.append(rows)
+        return concatenate_datasets(named)
 
 
 def _choose_config(configs: Sequence[str], wanted: str | None, sampling_rate: float | None, name: str) -> str:

@@ -41,6 +41,11 @@ def _read_table() -> dict[str, SnomedCode]:
 
 CODES = _read_table()
 
+# What headers of the Challenge of 2020's first phase have in place of a code, as `#Dx: RBBB`: the Challenge's
+# abbreviations, and two of CPSC2018's nine classes. In Chapman-Shaoxing-Ningbo, "AF" is another rhythm.
+CHALLENGE_ABBREVIATIONS = {own.abbreviation: code for code, own in CODES.items() if own.abbreviation}
+CHALLENGE_ABBREVIATIONS |= {"I-AVB": "270492004", "Normal": "426783006"}
+
 # The 26 classes that the Challenge of 2021 scores, in the order of its weights.csv and named as in
 # weights_abbreviations.csv; codes of one class count as the same diagnosis.
 SCORED_2021 = {

@@ -120,14 +120,15 @@ TASK_CLASSES = {
 }
 
 
-def task_labels(codes: Iterable[str]) -> dict[str, list[str]]:
+def task_labels(codes: Iterable[str]) -> dict[str, list[str] | None]:
     """Return the classes of a recording's statement codes by task, each once and in the order of `TASK_CLASSES`.
 
     Args:
         codes: codes as PTB-XL writes them (`"NST_"` with its underscore): the keys of a `scp_codes` cell.
 
     Returns:
-        Class names by the keys of `TASK_CLASSES`; none for a task that no statement belongs to.
+        Class names by the keys of `TASK_CLASSES`; None for a task that no statement belongs to, because a recording
+        without a statement of that kind was not described in that respect.
 
     Raises:
         ValueError: a code is not one of the 71 statements.
@@ -143,4 +144,6 @@ def task_labels(codes: Iterable[str]) -> dict[str, list[str]]:
         raise ValueError(f"unknown statement {unknown[0]!r}: PTB-XL has {len(STATEMENTS)} SCP codes; {hint}")
     rows = [STATEMENTS[code] for code in codes]
     found = {"super": {row.superclass for row in rows}, "sub": {row.subclass for row in rows}}
-    return {task: [name for name in names if name in found.get(task, codes)] for task, names in TASK_CLASSES.items()}
+    return {
+        task: [name for name in names if name in found.get(task, codes)] or None for task, names in TASK_CLASSES.items()
+    }

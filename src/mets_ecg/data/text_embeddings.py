@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..modeling_ecg_text import ECGTextModel
-from .reports import clean_report, is_trainable
+from mets_ecg_cli.pretrain import TextColumn
 
-TextColumn = Literal["report", "report_en", "findings"]
+from ..modeling_ecg_text import ECGTextModel
+from .reports.cleaning import clean_report, is_trainable
 
 
 def read_texts(rows, column: TextColumn) -> list[tuple[str, ...]]:
@@ -49,30 +49,35 @@ class RecordTexts:
 
     Attributes:
         pooled: `(distinct, text hidden size)`, each distinct text once, on the CPU.
-        held: `(records, most texts a record has)` rows of `pooled` that are a record's; -1 where it has fewer.
+        text_ids_per_record: `(records, most texts a record has)` rows of `pooled` that are a record's; -1 where it has
+            fewer.
     """
 
     pooled: torch.Tensor
-    held: torch.Tensor
+    text_ids_per_record: torch.Tensor
 
     def mean_of_records(self) -> torch.Tensor:
         """Return each record's mean over its texts, `(records, text hidden size)`."""
-        present = (self.held >= 0).unsqueeze(-1)
-        return (self.pooled[self.held.clamp(min=0)] * present).sum(dim=1) / present.sum(dim=1)
+        present = (self.text_ids_per_record >= 0).unsqueeze(-1)
+        return (self.pooled[self.text_ids_per_record.clamp(min=0)] * present).sum(dim=1) / present.sum(dim=1)
 
     def draw(self, records: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return one text of each of these records: `(len(records),)` rows of `pooled`.
 
-        A text's chance falls with the root of how many records hold it: drawn evenly, two steps in five would ask for
-        "sinus rhythm" or an axis (PTB-XL), and more is to be learnt from the rest.
+        Texts are sampled in proportion to 1/sqrt(number of records that contain them): drawn evenly, two steps in five
+        would ask for "sinus rhythm" or an axis (PTB-XL), and more is to be learnt from the rest.
         """
-        held = self.held[records]
-        weights = self._weights[held.clamp(min=0)] * (held >= 0)
-        return held.gather(1, torch.multinomial(weights, 1, generator=generator))[:, 0]
+        text_ids_per_record = self.text_ids_per_record[records]
+        weights = self._weights[text_ids_per_record.clamp(min=0)] * (text_ids_per_record >= 0)
+        return text_ids_per_record.gather(1, torch.multinomial(weights, 1, generator=generator))[:, 0]
 
     @cached_property
     def _weights(self) -> torch.Tensor:
-        return torch.bincount(self.held[self.held >= 0], minlength=len(self.pooled)).clamp(min=1).rsqrt()
+        return (
+            torch.bincount(self.text_ids_per_record[self.text_ids_per_record >= 0], minlength=len(self.pooled))
+            .clamp(min=1)
+            .rsqrt()
+        )
 
 
 def encode_texts(
@@ -90,17 +95,19 @@ def encode_texts(
     counts = np.array([len(own) for own in texts])
     flat = [processor.format_report(text) for own in texts for text in own]
     pooled, index = _encode_distinct(model, processor, flat, batch_size=batch_size, progress=progress)
-    held = torch.full((len(texts), int(counts.max())), -1)
+    text_ids_per_record = torch.full((len(texts), int(counts.max())), -1)
     # The i-th text of a record goes into its i-th column.
     within = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)
-    held[torch.from_numpy(np.repeat(np.arange(len(texts)), counts)), torch.from_numpy(within)] = index
-    return RecordTexts(pooled, held)
+    text_ids_per_record[torch.from_numpy(np.repeat(np.arange(len(texts)), counts)), torch.from_numpy(within)] = index
+    return RecordTexts(pooled, text_ids_per_record)
 
 
 @torch.no_grad()
 def _encode_distinct(model, processor, texts: Sequence[str], *, batch_size: int, progress: bool):
     """Return each distinct text's pooled output, and for each text given its row there."""
-    distinct, index = np.unique(np.asarray(texts, dtype=object).astype(str), return_inverse=True)
+    ids: dict[str, int] = {}
+    index = torch.tensor([ids.setdefault(text, len(ids)) for text in texts])
+    distinct = list(ids)
     # Texts of about the same length share a batch, so that little of it is padding.
     by_length = np.argsort([len(text) for text in distinct], kind="stable")
     was_training = model.training
@@ -108,10 +115,10 @@ def _encode_distinct(model, processor, texts: Sequence[str], *, batch_size: int,
     parts = []
     starts = range(0, len(distinct), batch_size)
     for start in tqdm(starts, desc="encoding texts", unit="batch", disable=None if progress else True):
-        batch = [str(distinct[i]) for i in by_length[start : start + batch_size]]
+        batch = [distinct[i] for i in by_length[start : start + batch_size]]
         inputs = processor(text=batch, return_tensors="pt").to(model.device)
         parts.append(model.encode_text(inputs["input_ids"], inputs["attention_mask"]).float().cpu())
     model.train(was_training)
     pooled = torch.empty((len(distinct), parts[0].shape[1]))
     pooled[torch.from_numpy(by_length)] = torch.cat(parts)
-    return pooled, torch.from_numpy(index)
+    return pooled, index

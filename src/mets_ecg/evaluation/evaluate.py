@@ -4,84 +4,49 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from accelerate import Accelerator
 from transformers import AutoModel, AutoProcessor
 from transformers.utils import cached_file
 
-from ..arguments import argument
-from ..data.loading import check_patients_apart, load_prepared_rows, parse_folds, select_folds
+from mets_ecg_cli.evaluate import EvaluateArguments
+from mets_ecg_cli.parser import read_yaml
+
+from ..data.loading import load_parts
 from ..data.prepared_rows import PreparedRows
 from .table import ZeroShotTable, zero_shot_table
 from .tasks import get_task
-
-
-@dataclass
-class EvaluateArguments:
-    """Print a zero-shot table with intervals, beside untrained encoders, a linear probe and the text oracle."""
-
-    model: str = argument(help="checkpoint: a folder or a Hub id")
-    task: str = argument("ptbxl-super", help="what to classify")
-    source: str | None = argument(None, help="PTB-XL as PhysioNet publishes it, whole or partial")
-    data: str | None = argument(
-        None, help="a corpus: a folder that `mets-ecg build`, `simulate` or `prepare` wrote, or its id on the Hub"
-    )
-    config_name: str | None = argument(None, help="which version of --data; default by the model's sampling rate")
-    streaming: bool = argument(False, help="read what `mets-ecg prepare` wrote shard by shard, without a copy on disk")
-    test_folds: list[str] = argument(default_factory=lambda: ["10"], help="folds to measure on")
-    probe_folds: list[str] = argument(
-        default_factory=lambda: ["1-8"], help="folds to fit the linear probe on; none: no probe"
-    )
-    num_resamples: int = argument(1000, help="of the bootstrap over patients")
-    seed: int = argument(0, help="of the bootstrap and the untrained encoders")
-    num_proc: int | None = argument(None, help="processes that read and prepare recordings")
-    output: str | None = argument(None, help="write the table as JSON to this file")
-    json: bool = argument(False, help="print the table as JSON")
 
 
 def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
     """Measure a checkpoint on a corpus and print the table.
 
     Raises:
-        ValueError: folds for testing are among those for the probe; or the corpus or the task does not fit.
+        ValueError: nothing is to be measured on, patients are in two parts, or the corpus or the task does not fit.
     """
     task = get_task(arguments.task)
-    test_folds, probe_folds = parse_folds(arguments.test_folds), parse_folds(arguments.probe_folds)
-    if not test_folds:
-        raise ValueError("--test-folds names no fold to measure on")
-    if set(test_folds) & set(probe_folds):
-        raise ValueError(f"folds {sorted(set(test_folds) & set(probe_folds))} are both for testing and for the probe")
+    if arguments.config_name is None:
+        arguments.config_name = task.config
     model = AutoModel.from_pretrained(arguments.model).to(Accelerator().device)
     processor = AutoProcessor.from_pretrained(arguments.model)
-    rows = load_prepared_rows(
-        processor.feature_extractor,
-        source=arguments.source,
-        data=arguments.data,
-        config=arguments.config_name,
-        streaming=arguments.streaming,
-        num_proc=arguments.num_proc,
-    )
-    test_rows = select_folds(rows, test_folds)
-    probe_rows = select_folds(rows, probe_folds) if probe_folds else None
-    check_patients_apart({"the test": test_rows, "the probe": probe_rows})
-    trained = _training_arguments(arguments.model)
-    seen = sorted(set(test_folds) & set(parse_folds(trained.get("train_folds"))))
-    if seen:
-        print(f"warning: folds {seen} are among those that this checkpoint was trained on", file=sys.stderr)
+    parts = load_parts(processor.feature_extractor, arguments, parts=("train", "test"), task_corpus=task.corpus)
+    if parts.test is None:
+        raise ValueError("there is nothing to measure on: name a part by --test")
+    trained = _saved(arguments.model, "training_args.yaml")
+    for corpus, seen in _seen_parts(arguments.model, parts.words).items():
+        print(f"warning: this checkpoint was trained or chosen on {seen} of {corpus}", file=sys.stderr)
     table = zero_shot_table(
         model,
         processor,
-        test_rows,
+        parts.test,
         task,
-        probe_rows=probe_rows,
-        text_oracle=_text_column(test_rows, trained),
+        probe_rows=parts.train,
+        text_oracle=_text_column(parts.test, trained),
         num_resamples=arguments.num_resamples,
         seed=arguments.seed,
     )
-    document = json.dumps({"model": arguments.model, "test_folds": test_folds, **table.as_dict()}, indent=2)
+    document = json.dumps({"model": arguments.model, "parts": parts.words, **table.as_dict()}, indent=2)
     print(document if arguments.json else f"{table}")
     if arguments.output is not None:
         Path(arguments.output).write_text(document + "\n", encoding="utf-8")
@@ -89,13 +54,37 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
     return table
 
 
-def _training_arguments(model: str) -> dict:
-    """What a checkpoint's own record says of its training; nothing where it has none."""
-    record = cached_file(model, "training_args.yaml", _raise_exceptions_for_missing_entries=False)
-    return yaml.safe_load(Path(record).read_text(encoding="utf-8")) if record is not None else {}
+def _saved(model: str, name: str) -> dict:
+    """Return what a checkpoint's own file says; nothing where it has none."""
+    path = cached_file(model, name, _raise_exceptions_for_missing_entries=False)
+    return {} if path is None else read_yaml(path)
+
+
+def _seen_parts(model: str, words: dict) -> dict[str, str]:
+    """Return by corpus what of the test part the checkpoint was trained or chosen on, by its own record."""
+    seen = {}
+    for corpus, own in _saved(model, "metrics.json").get("parts", {}).items():
+        used = {word for part in ("train", "validation") for word in _single_words(own.get(part, ()))}
+        both = sorted(used & set(_single_words(words.get(corpus, {}).get("test", ()))))
+        if both:
+            seen[corpus] = ", ".join(both)
+    return seen
+
+
+def _single_words(words) -> list[str]:
+    """Return words with ranges of folds taken apart; `all` and `none` name no part of their own."""
+    single = []
+    for word in ",".join(words).split(","):
+        word = word.rpartition(":")[2]
+        first, dash, last = word.partition("-")
+        if dash and first.isdigit() and last.isdigit():
+            single += [f"fold {fold}" for fold in range(int(first), int(last) + 1)]
+        elif word not in ("none", ""):
+            single.append(f"fold {word}" if word.isdigit() else word)
+    return single
 
 
 def _text_column(rows: PreparedRows, trained: dict) -> str | None:
-    """The column of texts that the model was trained on; None where these rows have no text in it."""
+    """Return the column of texts that the model was trained on; None where these rows have no text in it."""
     column = trained.get("text_column", "report")
     return column if column in rows.column_names and any(rows[column]) else None

@@ -1,8 +1,8 @@
-"""Figures of a classification and how sure they are: AUROC, its bootstrap over patients, single-label figures.
+"""Classification metrics with confidence intervals: AUROC, its bootstrap over patients, single-label metrics.
 
-The only definitions of metrics in the package. Everything is NumPy on whole arrays, checked against
-scikit-learn in the tests; scikit-learn itself is not needed. A class that a figure cannot be computed for is
-NaN and is never silently skipped: the caller sees it, and the docstrings say what an average is taken over.
+The only definitions of metrics in the package. AUROC is NumPy on whole arrays, as a thousand weightings of the same
+scores need it; single-label metrics are scikit-learn's. A class that a metric cannot be computed for is NaN and is
+never silently skipped: the caller sees it, and the docstrings say what an average is taken over.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-# Resamples are worked through in blocks of about this many weights (records x resamples), so that a block and
-# its cumulative sums stay near the processor's cache (1 MiB of float32) however many records or resamples
-# there are.
+# Resamples are worked through in blocks of about this many weights (records x resamples), so that a block and its
+# cumulative sums stay near the processor's cache (1 MiB of float32); but of at least 8 resamples, as weights are
+# gathered record by record, and a gather of one number costs as much as that of eight.
 _WEIGHTS_PER_BLOCK = 2**18
+_SMALLEST_BLOCK = 8
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """
     labels, scores = _checked(labels, scores)
     ones = np.ones((len(labels), 1))
-    return np.array([_weighted_auroc(labels[:, c], scores[:, c], ones)[0] for c in range(labels.shape[1])])
+    return np.array([_Ranking(own, ranked).auroc(ones)[0] for own, ranked in zip(labels.T, scores.T, strict=True)])
 
 
 def bootstrap_auroc(
@@ -130,13 +132,13 @@ def bootstrap_auroc(
         raise ValueError(f"confidence is {confidence}: expected a share between 0 and 1, such as 0.95")
     per_class = auroc(labels, scores)
     resampled = np.empty((labels.shape[1], num_resamples))
-    block = max(1, _WEIGHTS_PER_BLOCK // max(1, len(labels)))
+    rankings = [_Ranking(own, ranked, patient_index) for own, ranked in zip(labels.T, scores.T, strict=True)]
+    block = max(_SMALLEST_BLOCK, _WEIGHTS_PER_BLOCK // len(labels))
     generator = np.random.default_rng(seed)
     for start in range(0, num_resamples, block):
         counts = _patient_counts(generator, num_patients, min(block, num_resamples - start))
-        weights = counts[patient_index]
-        for c in range(labels.shape[1]):
-            resampled[c, start : start + block] = _weighted_auroc(labels[:, c], scores[:, c], weights)
+        for c, ranking in enumerate(rankings):
+            resampled[c, start : start + block] = ranking.auroc(counts)
     low, high = _interval(resampled, confidence)
     macro_low, macro_high = _interval(_mean_of_known(resampled)[None], confidence)
     return AUROC(
@@ -172,18 +174,18 @@ def single_label_metrics(targets: np.ndarray, predictions: np.ndarray, num_class
             f"{len(targets)} targets and {len(predictions)} predictions: expected one of each a record, "
             "and at least one record"
         )
-    confusion = np.bincount(targets * num_classes + predictions, minlength=num_classes**2)
-    confusion = confusion.reshape(num_classes, num_classes)
-    right, actual, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    per_class_f1 = _ratio(2 * right, actual + predicted)
-    wrong_per_class = actual + predicted - 2 * right
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        targets, predictions, labels=range(num_classes), zero_division=0
+    )
+    accuracy = float(accuracy_score(targets, predictions))
     return SingleLabelMetrics(
-        accuracy=float(right.sum() / len(targets)),
-        binary_accuracy=float(1 - wrong_per_class.mean() / len(targets)),
-        precision=float(_ratio(right, predicted).mean()),
-        recall=float(_ratio(right, actual).mean()),
-        f1=float(per_class_f1.mean()),
-        per_class_f1=per_class_f1,
+        accuracy=accuracy,
+        # Each wrong record is wrong for two classes, its own and the predicted one.
+        binary_accuracy=1 - 2 * (1 - accuracy) / num_classes,
+        precision=float(precision.mean()),
+        recall=float(recall.mean()),
+        f1=float(f1.mean()),
+        per_class_f1=f1,
         num_records=len(targets),
     )
 
@@ -204,34 +206,41 @@ def plain_values(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _weighted_auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the AUROC of one class for many weightings of its records, from one sort.
+class _Ranking:
+    """The ranks of one class' records by their scores, from one sort, for any weighting of the records.
 
-    AUROC = sum over positives of w * (weight of negatives below + half the weight of negatives tied) / (P *
-    N). Only the positives' side of the sum is visited, and the negatives enter by their cumulative weight
-    alone.
+    AUROC = sum over positives of w * (weight of negatives below + half the weight of negatives tied) / (P * N). Only
+    the positives' side of the sum is visited, and the negatives enter by their cumulative weight alone.
 
     Args:
         labels: bool `(records,)`.
         scores: `(records,)`.
-        weights: `(records, weightings)`, not negative.
-
-    Returns:
-        float64 `(weightings,)`, NaN where the positives or the negatives weigh nothing.
+        units: `(records,)`, which row of the weights is a record's; its own by default.
     """
-    negatives = np.flatnonzero(~labels)
-    negatives = negatives[np.argsort(scores[negatives], kind="stable")]
-    positive_scores, sorted_scores = scores[labels], scores[negatives]
-    below = np.searchsorted(sorted_scores, positive_scores, side="left")
-    not_above = np.searchsorted(sorted_scores, positive_scores, side="right")
-    # Row i holds the weight of the i lowest negatives. Whole counts below 2**24 are exact in float32.
-    cumulative = np.zeros((len(negatives) + 1, weights.shape[1]), dtype=weights.dtype)
-    np.cumsum(weights[negatives], axis=0, out=cumulative[1:])
-    positive_weights = weights[labels]
-    beaten = cumulative[below] + cumulative[not_above]  # twice the weight beaten, a tie counting once
-    area = np.einsum("pw,pw->w", positive_weights, beaten, dtype=np.float64) / 2
-    pairs = positive_weights.sum(axis=0, dtype=np.float64) * cumulative[-1]
-    return np.divide(area, pairs, out=np.full(len(area), np.nan), where=pairs > 0)
+
+    def __init__(self, labels: np.ndarray, scores: np.ndarray, units: np.ndarray | None = None):
+        units = np.arange(len(labels)) if units is None else units
+        negatives, positives = np.flatnonzero(~labels), np.flatnonzero(labels)
+        negatives = negatives[np.argsort(scores[negatives], kind="stable")]
+        sorted_scores = scores[negatives]
+        self.below = np.searchsorted(sorted_scores, scores[positives], side="left")
+        self.not_above = np.searchsorted(sorted_scores, scores[positives], side="right")
+        self.positives, self.negatives = units[positives], units[negatives]
+
+    def auroc(self, weights: np.ndarray) -> np.ndarray:
+        """Return the AUROC for each weighting, float64; NaN where the positives or the negatives weigh nothing.
+
+        Args:
+            weights: `(units, weightings)`, not negative.
+        """
+        # Row i is the weight of the i lowest negatives. Whole counts below 2**24 are exact in float32.
+        cumulative = np.zeros((len(self.negatives) + 1, weights.shape[1]), dtype=weights.dtype)
+        np.cumsum(weights[self.negatives], axis=0, out=cumulative[1:])
+        positive_weights = weights[self.positives]
+        beaten = cumulative[self.below] + cumulative[self.not_above]  # twice the weight beaten, a tie counting once
+        area = np.einsum("pw,pw->w", positive_weights, beaten, dtype=np.float64) / 2
+        pairs = positive_weights.sum(axis=0, dtype=np.float64) * cumulative[-1]
+        return np.divide(area, pairs, out=np.full(len(area), np.nan), where=pairs > 0)
 
 
 def _patient_counts(generator: np.random.Generator, num_patients: int, num_resamples: int) -> np.ndarray:
@@ -260,11 +269,6 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
     return np.divide(
         np.where(known, values, 0).sum(axis=0), count, out=np.full(values.shape[1], np.nan), where=count > 0
     )
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return `part / whole`, 0 where the whole is 0 (scikit-learn's `zero_division=0`)."""
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
 def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,14 +15,13 @@ from .probe import linear_probe
 from .statistics import AUROC, SingleLabelMetrics, plain_values
 from .tasks import Task
 from .zero_shot import (
-    Truth,
+    auroc_with_interval,
+    best_class_metrics,
     embed_pooled,
     encode_ecgs,
-    measure,
-    measure_single_label,
-    read_truth,
+    load_labels,
     score_prompts,
-    untrained_twin,
+    with_random_ecg_encoder,
 )
 
 NUM_UNTRAINED = 5
@@ -38,8 +37,8 @@ _FIGURES = {
 
 
 @dataclass
-class Line:
-    """One line of the table: a way of asking and what it scored."""
+class ResultRow:
+    """One row of the table: a way of asking and what it scored."""
 
     name: str
     auroc: AUROC
@@ -53,13 +52,15 @@ class ZeroShotTable:
     Attributes:
         task: the task, its phrases' version included.
         classes: class codes, in the order of all per-class figures.
+        excluded: how many rows do not count, by reason.
         lines: the figures, by key: `phrases`, `template`, `random_encoder`, and where asked for `linear_probe` and
             `text_oracle`.
     """
 
     task: Task
     classes: tuple[str, ...]
-    lines: dict[str, Line] = field(default_factory=dict)
+    excluded: dict[str, int] = field(default_factory=dict)
+    lines: dict[str, ResultRow] = field(default_factory=dict)
 
     def as_dict(self) -> dict:
         """Return the table as plain values, for JSON."""
@@ -68,6 +69,10 @@ class ZeroShotTable:
             "phrases_version": self.task.phrases_version,
             "template": self.task.template,
             "source": self.task.source,
+            "problem_type": self.task.problem_type,
+            "unit": self.task.unit,
+            "positive": self.task.positive,
+            "excluded": self.excluded,
             "classes": list(self.classes),
             "lines": {key: plain_values({"name": line.name, "auroc": asdict(line.auroc),
                                    "single_label": line.single_label and asdict(line.single_label)})
@@ -85,13 +90,16 @@ class ZeroShotTable:
         rows.append(["  from", "", *(_show(line.auroc.macro_low) for line in lines)])
         rows.append(["  to", "", *(_show(line.auroc.macro_high) for line in lines)])
         heading = [
-            f"{self.task.name}: {first.num_records} records of {first.num_patients} patients; intervals "
+            f"{self.task.name}: {first.num_records} {self.task.unit}s of {first.num_patients} patients; intervals "
             f"{first.confidence:.0%}, by bootstrap over patients (of untrained encoders: their range)"
         ]
+        for reason, count in self.excluded.items():
+            heading.append(f"({count} more {self.task.unit}s do not count: {reason})")
         single = [line.single_label for line in lines]
         if any(single):
             num_single = next(own.num_records for own in single if own)
-            heading.append(f"(accuracy to F1: the best-scored class of the {num_single} records that have one class)")
+            counted = f"{num_single} {self.task.unit}s that have one class"
+            heading.append(f"(accuracy to F1: the best-scored class of the {counted})")
             for name, figure in _FIGURES.items():
                 rows.append([name, "", *(_show(getattr(own, figure)) if own else "-" for own in single)])
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -130,23 +138,28 @@ def zero_shot_table(
     Raises:
         ValueError: the rows have no labels of the task.
     """
-    truth = read_truth(rows, task)
-    labelled = rows.select(truth.rows)
-    pooled = encode_ecgs(model, labelled)
-    embeds = embed_pooled(model, pooled)
+    labels = load_labels(rows, task)
+    labelled = rows.select(labels.rows)
+    untrained = [with_random_ecg_encoder(model, seed + i) for i in range(NUM_UNTRAINED)]
+    pooled, *untrained_pooled = encode_ecgs([model, *untrained], labelled)
     phrases, template = task.phrase_prompts(*(processor.languages or ())), task.template_prompts()
-    table = ZeroShotTable(task, truth.classes)
+    table = ZeroShotTable(task, labels.classes, labels.excluded)
 
     def add(key: str, name: str, scores: np.ndarray, *, protocol: bool = True) -> None:
-        auroc = measure(truth, scores, num_resamples=num_resamples, seed=seed)
-        table.lines[key] = Line(name, auroc, measure_single_label(truth, scores) if protocol else None)
+        auroc = auroc_with_interval(labels, scores, num_resamples=num_resamples, seed=seed)
+        table.lines[key] = ResultRow(name, auroc, best_class_metrics(labels, scores) if protocol else None)
 
+    embeds = embed_pooled(model, pooled)
     add("phrases", "phrases", score_prompts(model, processor, embeds, phrases))
     add("template", "METS template", score_prompts(model, processor, embeds, template))
-    table.lines["random_encoder"] = _random_encoder(model, processor, labelled, truth, phrases, num_resamples, seed)
+    measured = []
+    for other, own in zip(untrained, untrained_pooled, strict=True):
+        scores = score_prompts(other, processor, embed_pooled(other, own), phrases)
+        measured.append(auroc_with_interval(labels, scores, num_resamples=num_resamples, seed=seed))
+    table.lines["random_encoder"] = ResultRow(f"untrained x{NUM_UNTRAINED}", _mean_and_range(measured))
     if probe_rows is not None:
-        known = read_truth(probe_rows, task)
-        features = encode_ecgs(model, probe_rows.select(known.rows))
+        known = load_labels(probe_rows, task)
+        (features,) = encode_ecgs([model], probe_rows.select(known.rows))
         scores = linear_probe(features.numpy(), known.labels, pooled.numpy())
         add("linear_probe", "linear probe", scores, protocol=False)
     if text_oracle is not None:
@@ -159,15 +172,10 @@ def zero_shot_table(
     return table
 
 
-def _random_encoder(model, processor, labelled, truth: Truth, phrases, num_resamples: int, seed: int) -> Line:
-    """The mean of untrained encoders' figures: a single one may be lucky. From and to are their lowest and highest."""
-    measured = []
-    for i in range(NUM_UNTRAINED):
-        twin = untrained_twin(model, seed + i)
-        scores = score_prompts(twin, processor, embed_pooled(twin, encode_ecgs(twin, labelled)), phrases)
-        measured.append(measure(truth, scores, num_resamples=num_resamples, seed=seed))
+def _mean_and_range(measured: Sequence[AUROC]) -> AUROC:
+    """Return the mean of untrained encoders' metrics, because one may be lucky, with their range as interval."""
     per_class, macro = np.array([own.per_class for own in measured]), np.array([own.macro for own in measured])
-    together = replace(
+    return replace(
         measured[0],
         per_class=per_class.mean(axis=0),
         per_class_low=per_class.min(axis=0),
@@ -176,12 +184,11 @@ def _random_encoder(model, processor, labelled, truth: Truth, phrases, num_resam
         macro_low=float(macro.min()),
         macro_high=float(macro.max()),
     )
-    return Line(f"untrained x{NUM_UNTRAINED}", together)
 
 
 @torch.no_grad()
 def _embed_texts(model, processor, texts: Sequence[Sequence[str]]) -> torch.Tensor:
     """Return one vector a record: the mean of its texts' vectors, as a label has the mean of its phrases'."""
     encoded = encode_texts(model, processor, texts, progress=False)
-    distinct = model.embed(model.project_text(encoded.pooled.to(model.device))).float().cpu()
-    return model.embed(replace(encoded, pooled=distinct).mean_of_records())
+    distinct = model.normalize_features(model.project_text(encoded.pooled.to(model.device))).float().cpu()
+    return model.normalize_features(replace(encoded, pooled=distinct).mean_of_records())

@@ -1,19 +1,28 @@
-"""Zero-shot tasks: which label column holds the truth, and how each class is put into words.
+"""Zero-shot tasks: which label column of which corpus has the classes, and how each class is put into words.
 
-A class has METS' word for it, which goes into METS' template, and phrases as reports put the finding. The
-phrases were written from frequent wordings in PTB-XL reports of folds 1-7 and chosen by the text oracle (a record's
-own report scored against the phrases) on folds 1-8; folds 9 and 10 were not looked at. Whoever changes a phrase
-changes the phrase set's version too, so that results name what they were computed with.
+A task is a YAML file, those of the package in `task_files/`; a user's own is given by its path. Classes are described
+in the file itself or by a concept of `descriptions.yaml`, which tasks share: a word, which goes into the template, and
+phrases as reports put the finding.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
-from ..data.simulator_reports import FINDINGS, PHRASES
+from mets_ecg_cli.evaluate import task_names
+from mets_ecg_cli.parser import read_yaml
+
+from ..data.simulator.report_phrases import FINDINGS, PHRASES
 from ..processing_ecg import METS_TEMPLATE, check_template
+
+FOLDER = Path(__file__).parent
+PROBLEM_TYPES = ("multi-label", "single-label")
+UNITS = ("record", "beat", "window")
 
 
 @dataclass(frozen=True)
@@ -28,13 +37,8 @@ class ClassDescription:
     name: str
     phrases_by_language: Mapping[str, tuple[str, ...]]
 
-    @property
-    def phrases(self) -> tuple[str, ...]:
-        """All phrases, of all languages."""
-        return self.phrases_in(*self.phrases_by_language)
-
     def phrases_in(self, *languages: str) -> tuple[str, ...]:
-        """Return the phrases in the languages named, for example `"en"` where reports are in English.
+        """Return the phrases in the languages named, for example `"en"`; in all languages if none is named.
 
         Raises:
             ValueError: there are no phrases in a language.
@@ -43,6 +47,7 @@ class ClassDescription:
             if language not in self.phrases_by_language:
                 known = ", ".join(self.phrases_by_language)
                 raise ValueError(f"no phrases for {self.name!r} in language {language!r}: there are some in {known}")
+        languages = languages or tuple(self.phrases_by_language)
         return tuple(phrase for language in languages for phrase in self.phrases_by_language[language])
 
 
@@ -52,29 +57,46 @@ class Task:
 
     Attributes:
         name: as commands and results spell it.
-        label_column: the column of corpus rows that holds the classes of a record.
-        classes: description by class code; the codes are the column's class names, matched by name and not by
-            order.
+        corpus: whose label column it is.
+        config: which version of the corpus; None for any.
+        label_column: the column of corpus rows that has the classes of a record: a `labels_...` column, or
+            `statements`, where each code is a class.
+        problem_type: `"multi-label"`, or `"single-label"`: a row counts that has exactly one of the classes.
+        unit: what a row is: `"record"`, `"window"`, or `"beat"`: a beat is scored on its window, and windows with a
+            second kind of abnormal beat are left out.
+        positive: what a positive needs, in words.
+        classes: description by class code; the codes are the column's class names or the statements' codes (without
+            modifiers after a `+`), matched by name and not by order.
         template: sentence with one `{}` for a class's name.
         phrases_version: names the wording of the phrases in results.
         source: where classes, template and phrases come from.
     """
 
     name: str
+    corpus: str
     label_column: str
     classes: Mapping[str, ClassDescription]
     template: str
     phrases_version: str
     source: str
+    config: str | None = None
+    problem_type: str = "multi-label"
+    unit: str = "record"
+    positive: str = ""
 
     def __post_init__(self) -> None:
         check_template(self.template, f"template of task {self.name!r}")
         if not self.classes:
             raise ValueError(f"task {self.name!r} has no classes: expected at least one")
+        for field, known in (("problem_type", PROBLEM_TYPES), ("unit", UNITS)):
+            if getattr(self, field) not in known:
+                raise ValueError(
+                    f"task {self.name!r}: {field} must be one of {', '.join(known)}, got {getattr(self, field)!r}"
+                )
 
     def template_prompts(self) -> dict[str, tuple[str, ...]]:
         """Return METS' prompts: the template filled with each class's name, by class code."""
-        return {code: (self.template.format(described.name),) for code, described in self.classes.items()}
+        return {code: (self.template.replace("{}", described.name),) for code, described in self.classes.items()}
 
     def phrase_prompts(self, *languages: str) -> dict[str, tuple[str, ...]]:
         """Return the report-like phrases by class code, in all languages unless some are named.
@@ -82,151 +104,100 @@ class Task:
         Raises:
             ValueError: there are no phrases in a language.
         """
-        return {
-            code: described.phrases_in(*languages) if languages else described.phrases
-            for code, described in self.classes.items()
-        }
+        return {code: described.phrases_in(*languages) for code, described in self.classes.items()}
 
 
 def get_task(name: str) -> Task:
-    """Return the task of that name.
+    """Return a task.
+
+    Args:
+        name: of one of the package, or the path of a YAML file.
 
     Raises:
-        ValueError: there is no such task; the message names those there are.
+        ValueError: there is no such task, or the file is wrong; the message names the field.
+        FileNotFoundError: there is no such file.
     """
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}: known tasks are {', '.join(sorted(TASKS))}")
-    return TASKS[name]
+    if name == "simulated":
+        return simulated_task()
+    if name in task_names():
+        return read_task(FOLDER / "task_files" / f"{name}.yaml")
+    if not str(name).endswith((".yaml", ".yml")):
+        raise ValueError(f"unknown task {name!r}: known tasks are {', '.join(task_names())}, or a YAML file's path")
+    return read_task(name)
 
 
-def _described(name: str, **phrases: tuple[str, ...]) -> ClassDescription:
-    return ClassDescription(name, MappingProxyType(phrases))
+def read_task(path: str | Path) -> Task:
+    """Read a task from a YAML file; its name is the file's.
+
+    Raises:
+        ValueError: a field is unknown, missing or wrong.
+        FileNotFoundError: there is no such file.
+    """
+    fields = read_yaml(path)
+    known = [name for name in Task.__dataclass_fields__ if name != "name"]
+    for name in fields:
+        if name not in known:
+            nearest = difflib.get_close_matches(str(name), known, n=1)
+            hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+            raise ValueError(f"{path}: a task has no field {name!r}{hint}; its fields are {', '.join(known)}")
+    missing = [name for name in ("corpus", "label_column", "classes") if name not in fields]
+    if missing:
+        raise ValueError(f"{path}: a task needs {', '.join(missing)}")
+    if not isinstance(fields["classes"], dict):
+        raise ValueError(f"{path}: classes must be a mapping of the column's classes to their descriptions")
+    classes = {
+        str(code): _describe(described, f"{path}, class {code}") for code, described in fields["classes"].items()
+    }
+    defaults = {"template": METS_TEMPLATE, "phrases_version": Path(path).stem, "source": str(Path(path).name)}
+    try:
+        return Task(**{**defaults, **fields, "name": Path(path).stem, "classes": MappingProxyType(classes)})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
-# English: the frequent findings of a class, and what a search by the text oracle on folds 1-7 added to them of some
-# twenty wordings a class (MiniLM, mean-pooled and centred, phrases averaged, softmax with scale 20). On fold 8 the
-# oracle has .903 for whole English reports and .900 for the mean of their findings, .890 and .884 with the phrases of
-# version 1; METS trained on findings of folds 1-7 has .890 there, .885 with version 1. German and Swedish: version 1.
-_SUPERCLASSES = {
-    "NORM": _described(
-        "Normal ECG",
-        en=(
-            "sinus rhythm. normal axis. normal ecg.",
-            "sinus bradycardia. normal axis. normal ecg.",
-            "sinus rhythm. normal axis. low limb lead voltage. normal ecg.",
-        ),
-        de=(
-            "sinusrhythmus lagetyp normal normales ekg",
-            "sinusrhythmus normales ekg",
-            "sinusrhythmus linkstyp sonst normales ekg",
-        ),
-        sv=("sinusrytm normalt ekg", "sinusrytm eljest normalt ekg"),
-    ),
-    "CD": _described(
-        "Conduction Disturbance",
-        en=(
-            "left bundle branch block",
-            "incomplete right bundle branch block",
-            "first degree av block",
-            "left anterior fascicular block",
-            "non-specific intraventricular block",
-            "sinus rhythm. left axis deviation. left anterior fascicular block. abnormal ecg.",
-            "non-specific intraventricular block. left axis deviation.",
-        ),
-        de=(
-            "linksschenkelblock",
-            "rechtsschenkelblock",
-            "unvollständiger rechtsschenkelblock",
-            "ueberdrehter linkstyp linksanteriorer hemiblock",
-            "a-v block i",
-            "unspezifischer intraventrikulärer block",
-        ),
-        sv=("vänstersidigt skänkelblock", "inkomplett högersidigt skänkelblock"),
-    ),
-    "MI": _described(
-        "Myocardial Infarction",
-        en=(
-            "inferior infarct, probably old",
-            "anteroseptal infarct, probably old",
-            "lateral infarct, age undetermined",
-            "anterior infarct, age undetermined",
-            "q waves in ii, iii, avf consistent with old inferior myocardial infarction",
-            "poor r wave progression suggesting old anteroseptal myocardial infarction",
-            "possible inferior myocardial damage",
-        ),
-        de=(
-            "qrs abnorm inferiorer infarkt alter unbest.",
-            "qrs abnorm inferiorer myokardschaden möglich",
-            "qrs abnorm anteroseptaler infarkt wahrscheinlich alt",
-            "qrs abnorm anteriorer infarkt alter unbest.",
-            "qrs abnorm hochlateraler infarkt möglich",
-        ),
-        sv=(
-            "avvikande qrs förlopp inferior infarkt ålder ej bestämmbar",
-            "avvikande qrs förlopp anteroseptal infarkt ålder ej bestämmbar",
-        ),
-    ),
-    "HYP": _described(
-        "Hypertrophy",
-        en=(
-            "voltage criteria for left ventricular hypertrophy",
-            "left ventricular hypertrophy with strain",
-            "left atrial enlargement",
-            "left ventricular hypertrophy. probable anterolateral ischemia or left ventricular strain.",
-        ),
-        de=(
-            "linkshypertrophie möglich",
-            "mässige amplitudenkriterien für linkshypertrophie",
-            "linkshypertrophie mit linksbelastung",
-        ),
-        sv=("vänster kammarhypertrofi", "amplitudkriterier för vänster kammarhypertrofi"),
-    ),
-    "STTC": _described(
-        "ST/T change",
-        en=(
-            "non-specific st-t wave changes",
-            "abnormal st and t",
-            "st segments are depressed in i, avl, v4-v6",
-            "t wave changes are probably due to ischemia",
-            "abnormal st and t. probable anterolateral ischemia or left ventricular strain.",
-            "atrial fibrillation. non-specific st-t wave changes.",
-            "probable anterolateral ischemia",
-            "sinus rhythm. normal axis. non-specific t wave abnormality.",
-        ),
-        de=(
-            "unspezifisches abnormes t",
-            "unspezifisch abnormes st-t",
-            "t abnorm in lateralen ableitungen",
-            "st & t abnorm, wahrscheinlich anterolaterale ischämie",
-        ),
-        sv=("ospecifik t-förändring", "st-t sänkning, såsom vid anterolateral ischemi"),
-    ),
-}
+def _describe(described, where: str) -> ClassDescription:
+    """Return a class's description, from a concept's name or from its own fields."""
+    if isinstance(described, str):
+        if described not in _concepts():
+            nearest = difflib.get_close_matches(described, _concepts(), n=1)
+            hint = f", did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(f"{where}: descriptions.yaml has no concept {described!r}{hint}")
+        described = _concepts()[described]
+    if not isinstance(described, dict) or not isinstance(described.get("name"), str):
+        raise ValueError(f"{where}: a description has a name and phrases by language, got {described!r}")
+    phrases = {language: own for language, own in described.items() if language != "name"}
+    for language, own in phrases.items():
+        if not isinstance(own, list) or not own or not all(isinstance(phrase, str) and phrase for phrase in own):
+            raise ValueError(f"{where}: phrases in {language!r} must be a list of texts, got {own!r}")
+    if not phrases:
+        phrases = {"en": [described["name"].lower()]}
+    return ClassDescription(described["name"], MappingProxyType({name: tuple(own) for name, own in phrases.items()}))
+
+
+@cache
+def _concepts() -> dict:
+    return read_yaml(FOLDER / "descriptions.yaml")
 
 
 def simulated_task(findings: Sequence[str] = FINDINGS) -> Task:
     """Return the task of the simulator's corpus, over some of its findings."""
     return Task(
         name="simulated",
+        corpus="simulated",
         label_column="labels_findings",
-        classes=MappingProxyType({name: _described(name, en=tuple(PHRASES[name])) for name in findings}),
+        classes=MappingProxyType(
+            {name: _describe({"name": name, "en": list(PHRASES[name])}, name) for name in findings}
+        ),
         template=METS_TEMPLATE,
         phrases_version="simulated-phrases-1",
         source="classes and phrases: the simulator's own; template: METS (arXiv 2303.12311)",
     )
 
 
-TASKS: Mapping[str, Task] = MappingProxyType(
-    {
-        "simulated": simulated_task(),
-        "ptbxl-super": Task(
-            name="ptbxl-super",
-            label_column="labels_super",
-            classes=MappingProxyType(_SUPERCLASSES),
-            template=METS_TEMPLATE,
-            phrases_version="ptbxl-super-phrases-2",
-            source="classes: PTB-XL 1.0.3 diagnostic superclasses; class words and template: METS "
-            "(arXiv 2303.12311); phrases: written for this package from PTB-XL reports of folds 1-7",
-        ),
-    }
-)
+def task_of(corpus: str, columns: Sequence[str]) -> Task | None:
+    """Return the first task of a corpus that its columns serve; None if there is none."""
+    for name in ["ptbxl-super", *task_names(), "simulated"]:
+        task = get_task(name)
+        if task.corpus == corpus and task.label_column in columns:
+            return task
+    return None

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,24 +22,11 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
-from ..arguments import argument
-from ..data.shards import BUILD_SUMMARY, REBUILD, split_files
+from mets_ecg_cli.push import PushArguments
 
-# What is sent in one go: after a break, finished groups are known to the Hub and are not sent again.
-_FILES_PER_UPLOAD = 8
+from ..data.building.shards import BUILD_SUMMARY, REBUILD, split_files
+
 _LOGIN = "run `hf auth login`, or set HF_TOKEN to a token that may write (https://huggingface.co/settings/tokens)"
-
-
-@dataclass
-class PushArguments:
-    """Push a corpus that `mets-ecg build` made to the Hub, as a data-set repository, in one commit."""
-
-    POSITIONAL: ClassVar[str] = "folder"
-
-    folder: str = argument(help="folder of the corpus, with its README.md")
-    repo_id: str = argument(help="repository, as user/name; made if it is not there")
-    private: bool = argument(False, help="make the repository private")
-    revision: str | None = argument(None, help="branch, made if it is not there; main by default")
 
 
 @dataclass(frozen=True)
@@ -48,10 +34,10 @@ class CorpusFolder:
     """What of a folder belongs to its corpus.
 
     Attributes:
-        folder: that holds it.
+        folder: where it is.
         rows: config -> split -> number of rows.
         files: to be pushed, relative to the folder.
-        others: files that are no part of the corpus.
+        others: files that are not part of the corpus.
     """
 
     folder: Path
@@ -61,7 +47,7 @@ class CorpusFolder:
 
 
 def run_push(arguments: PushArguments) -> None:
-    """Push the corpus and say what was pushed, and where to.
+    """Push the corpus, and print what was pushed and where.
 
     Raises:
         ValueError, OSError, RuntimeError: as `push_corpus`.
@@ -71,7 +57,7 @@ def run_push(arguments: PushArguments) -> None:
         print(f"{config}: " + ", ".join(f"{split} {rows}" for split, rows in splits.items()) + " rows")
     if corpus.others:
         more = f" (and {len(corpus.others) - 5} more)" if len(corpus.others) > 5 else ""
-        print(f"no part of the corpus, and not pushed: {', '.join(corpus.others[:5])}{more}")
+        print(f"not part of the corpus, and not pushed: {', '.join(corpus.others[:5])}{more}")
     print(f"pushed: {_push(corpus, arguments.repo_id, arguments.private, arguments.revision)}")
 
 
@@ -81,7 +67,7 @@ def push_corpus(
     """Push a built corpus to the Hub, in one commit: a reader sees the old corpus or the new one, never parts of both.
 
     The card, the shards that it names and the summaries of the build are pushed. Shards of an earlier push of the same
-    config that the folder has no more are deleted. Files are uploaded before the commit; a push that broke off is
+    config that the folder no longer has are deleted. Files are uploaded before the commit; a push that broke off is
     run again, and what is on the Hub by then is not sent again. An unchanged corpus makes no commit.
 
     Args:
@@ -113,7 +99,7 @@ def _push(corpus: CorpusFolder, repo_id: str, private: bool, revision: str | Non
         if private and not api.dataset_info(repo_id).private:
             raise ValueError(
                 f"{repo_id} is there already and is public: make it private in its settings, name another repository, "
-                "or leave --private out"
+                "or omit --private"
             )
         if revision is not None and not revision.startswith("refs/"):
             api.create_branch(repo_id, branch=revision, repo_type="dataset", exist_ok=True)
@@ -122,11 +108,8 @@ def _push(corpus: CorpusFolder, repo_id: str, private: bool, revision: str | Non
         if "README.md" in there:
             card = hf_hub_download(repo_id, "README.md", repo_type="dataset", revision=head.sha)
             _refuse_to_lose_configs(card, corpus, repo_id)
-        additions = [CommitOperationAdd(name, str(corpus.folder / name)) for name in corpus.files]
-        for start in range(0, len(additions), _FILES_PER_UPLOAD):
-            group = additions[start : start + _FILES_PER_UPLOAD]
-            api.preupload_lfs_files(repo_id, group, repo_type="dataset", revision=revision, free_memory=False)
         deletions = [CommitOperationDelete(name, is_folder=False) for name in _stale(there, corpus.files)]
+        additions = [CommitOperationAdd(name, str(corpus.folder / name)) for name in corpus.files]
         commit = api.create_commit(
             repo_id,
             [*deletions, *additions],
@@ -139,10 +122,10 @@ def _push(corpus: CorpusFolder, repo_id: str, private: bool, revision: str | Non
 
 
 def read_corpus_folder(folder: str | os.PathLike[str]) -> CorpusFolder:
-    """Return what a corpus folder holds, having looked into every shard's footer.
+    """Return what a corpus folder contains, having read every shard's footer.
 
     Raises:
-        ValueError: the card is no data-set card, or does not agree with the shards; or a shard is damaged.
+        ValueError: the card is not a data-set card, or does not agree with the shards; or a shard is damaged.
         FileNotFoundError: the folder, its card or a shard is not there.
     """
     folder = Path(folder)
@@ -150,7 +133,7 @@ def read_corpus_folder(folder: str | os.PathLike[str]) -> CorpusFolder:
         raise FileNotFoundError(f"there is no folder {str(folder)!r}")
     if not (folder / "README.md").is_file():
         raise FileNotFoundError(
-            f"{str(folder)!r} is no corpus that can be pushed, it has no README.md: `mets-ecg build` and `mets-ecg "
+            f"{str(folder)!r} is not a corpus that can be pushed, it has no README.md: `mets-ecg build` and `mets-ecg "
             "prepare` make one. If one of them was stopped, run it again, it goes on"
         )
     try:
@@ -161,42 +144,32 @@ def read_corpus_folder(folder: str | os.PathLike[str]) -> CorpusFolder:
     stated = DatasetInfosDict.from_dataset_card_data(card.data)
     for config, splits in _data_files(card, folder).items():
         rows[config] = {}
-        for split, patterns in splits.items():
-            shards = [shard for pattern in patterns for shard in _shards(folder, split, pattern)]
-            rows[config][split] = sum(_num_rows(folder / shard) for shard in shards)
+        for split, pattern in splits.items():
+            shards = split_files(folder / PurePosixPath(pattern).parent, split)
+            rows[config][split] = sum(map(_num_rows, shards))
             expected = (stated[config].splits or {}).get(split) if config in stated else None
             if expected is not None and expected.num_examples != rows[config][split]:
                 raise ValueError(
                     f"{str(folder)!r}: the card states {expected.num_examples} rows for {config}, {split}, the shards "
-                    f"hold {rows[config][split]}: {REBUILD}"
+                    f"have {rows[config][split]}: {REBUILD}"
                 )
-            summary = PurePosixPath(shards[0]).parent / BUILD_SUMMARY
-            files += shards + ([str(summary)] if (folder / summary).is_file() else [])
+            summary = [path for path in [shards[0].with_name(BUILD_SUMMARY)] if path.is_file()]
+            files += [path.relative_to(folder).as_posix() for path in shards + summary]
     files = list(dict.fromkeys(files))
     found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
     shown = (path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
     return CorpusFolder(folder, rows, files, [name for name in shown if name not in files])
 
 
-def _data_files(card: DatasetCard, folder: Path) -> dict[str, dict[str, list[str]]]:
-    """Config -> split -> patterns of its files, as the card says."""
-    configs = {}
-    for config in card.data.to_dict().get("configs") or []:
-        paths = {entry["split"]: entry["path"] for entry in config.get("data_files") or []}
-        configs[config["config_name"]] = {s: [path] if isinstance(path, str) else path for s, path in paths.items()}
+def _data_files(card: DatasetCard, folder: Path) -> dict[str, dict[str, str]]:
+    """Config -> split -> pattern of its files, as the card says."""
+    configs = {
+        config["config_name"]: {entry["split"]: entry["path"] for entry in config.get("data_files") or []}
+        for config in card.data.to_dict().get("configs") or []
+    }
     if not any(configs.values()):
-        raise ValueError(f"the card of {str(folder)!r} names no data files: this is no corpus made by `mets-ecg build`")
+        raise ValueError(f"the card of {str(folder)!r} names no data files: it was not made by `mets-ecg build`")
     return configs
-
-
-def _shards(folder: Path, split: str, pattern: str) -> list[str]:
-    """The shards that a pattern of the card stands for."""
-    path = PurePosixPath(pattern)
-    whole = path.name == f"{split}-*.parquet"
-    found = split_files(folder / path.parent, split) if whole else sorted(folder.glob(pattern))
-    if not found:
-        raise FileNotFoundError(f"{str(folder)!r} has no {pattern}, which its card names: {REBUILD}")
-    return [path.relative_to(folder).as_posix() for path in found]
 
 
 def _num_rows(path: Path) -> int:
@@ -221,8 +194,8 @@ def _refuse_to_lose_configs(card: str, corpus: CorpusFolder, repo_id: str) -> No
         return  # nobody could load a config by it
     if lost := sorted(set(there) - set(corpus.rows)):
         raise ValueError(
-            f"{repo_id} has {', '.join(lost)} too, which the pushed card would no more name: build them into the same "
-            "folder, or push to another repository or --revision"
+            f"{repo_id} has {', '.join(lost)} too, which the pushed card would no longer name: build them into the "
+            "same folder, or push to another repository or --revision"
         )
 
 

@@ -25,9 +25,9 @@ def open_hdf5(path: Path, name: str):
     except OSError as error:
         raise ValueError(f"{path} is cut short or no HDF5 file ({error}): download it again") from error
     if not isinstance(file.get(name), h5py.Dataset):
-        held = ", ".join(file) or "nothing"
+        names = ", ".join(file) or "nothing"
         file.close()
-        raise ValueError(f"{path} has no dataset {name!r}, it holds {held}: give the file as published")
+        raise ValueError(f"{path} has no dataset {name!r}, it has {names}: give the file as published")
     return file[name]
 
 
@@ -35,7 +35,7 @@ def read_hdf5(dataset, index=()) -> np.ndarray:
     """Return a part of an `h5py.Dataset`, all of it by default, as float64.
 
     Raises:
-        ValueError: it is damaged, or holds what is no number or infinite.
+        ValueError: it is damaged, or a value is not a finite number.
     """
     try:
         values = np.asarray(dataset[index], dtype=np.float64)

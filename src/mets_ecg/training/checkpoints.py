@@ -7,7 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-from ..arguments import save_arguments
+from mets_ecg_cli.parser import save_arguments
+
 from ..evaluation.statistics import plain_values
 
 
@@ -43,13 +44,17 @@ def save_checkpoint(folder: Path, model, processor, *, metrics: dict, arguments)
     model.save_pretrained(partial)
     processor.save_pretrained(partial)
     write_metrics(partial, metrics)
-    here = {name: getattr(arguments, name) for name in ("output", "source", "data", "text_model")}
-    paths = {name: Path(value).name for name, value in here.items() if value is not None and Path(value).is_absolute()}
+    paths = {name: _without_folder(getattr(arguments, name)) for name in ("output", "source", "text_model")}
+    paths["data"] = [_without_folder(path) for path in arguments.data]
     save_arguments(dataclasses.replace(arguments, **paths), partial / "training_args.yaml")
     if folder.exists():
         folder.rename(replaced)
     partial.rename(folder)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _without_folder(path: str | None) -> str | None:
+    return Path(path).name if path is not None and Path(path).is_absolute() else path
 
 
 def _beside(folder: Path) -> tuple[Path, Path]:

@@ -12,8 +12,9 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
+from mets_ecg_cli.pretrain import PretrainArguments
+
 from ..data.prepared_rows import PreparedRows
-from .arguments import PretrainArguments
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
@@ -92,7 +93,7 @@ def train(
             {
                 "epoch": epoch,
                 "train_loss": loss,
-                "logit_scale": model.scale().item(),
+                "logit_scale": model.get_logit_scale().item(),
                 "seconds": seconds,
                 "records_per_second": len(losses) * arguments.batch_size / seconds,
             }

@@ -14,31 +14,35 @@ class ContrastiveObjective:
 
     Args:
         texts: of the records, encoded.
-        equal_texts: what a drawn text is to another record that has it too; the model's `config.equal_texts`.
+        duplicate_text_policy: what a drawn text is to another record that has it too, as in the model's config.
         max_shift: samples that a training record is shifted at most, either way.
-        lead_drop: probability of each lead to be masked in training.
+        lead_dropout: probability of each lead to be masked in training.
     """
 
-    def __init__(self, texts: RecordTexts, *, equal_texts: str, max_shift: int = 0, lead_drop: float = 0.0):
+    def __init__(
+        self, texts: RecordTexts, *, duplicate_text_policy: str, max_shift: int = 0, lead_dropout: float = 0.0
+    ):
         self.texts = texts
-        self.equal_texts = equal_texts
+        self.duplicate_text_policy = duplicate_text_policy
         self.max_shift = max_shift
-        self.lead_drop = lead_drop
+        self.lead_dropout = lead_dropout
 
     def draw(self, batch: dict, generator: torch.Generator) -> dict:
         """Return the batch as training sees it: a text drawn for each record, the recordings changed a little."""
         batch["text"] = self.texts.draw(batch["index"].cpu(), generator)
         if self.max_shift and "ecg_attention_mask" not in batch:
             batch["input_values"] = shift_in_time(batch["input_values"], self.max_shift, generator)
-        if self.lead_drop:
-            batch["lead_mask"] = drop_leads(batch["lead_mask"], self.lead_drop, generator)
+        if self.lead_dropout:
+            batch["lead_mask"] = drop_leads(batch["lead_mask"], self.lead_dropout, generator)
         return batch
 
     def __call__(self, model: ECGTextModel, batch: dict) -> ECGTextOutput:
         """Return the model's output on a batch that `draw` returned, with its loss."""
         device = batch["input_values"].device
-        held = self.texts.held[batch["index"].cpu()]
-        positives, ignored = pair_texts(batch["text"].to(device), self.equal_texts, held.to(device))
+        text_ids_per_record = self.texts.text_ids_per_record[batch["index"].cpu()]
+        positives, ignored = pair_texts(
+            batch["text"].to(device), self.duplicate_text_policy, text_ids_per_record.to(device)
+        )
         lead_mask = batch["lead_mask"]
         return model(
             input_values=batch["input_values"],

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
 import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from mets_ecg_cli.pretrain import PretrainArguments
+
 from ..configuration_ecg_text import build_ecg_config
-from ..data.loading import check_patients_apart, load_prepared_rows, parse_folds, select_folds
+from ..data.loading import LoadedParts, load_parts
 from ..data.prepared_rows import PreparedRows
 from ..data.text_embeddings import encode_texts, read_texts
 from ..evaluation.statistics import auroc, macro_average
 from ..evaluation.table import zero_shot_table
-from ..evaluation.tasks import Task, get_task
-from ..evaluation.zero_shot import embed_pooled, encode_ecgs, read_truth, score_prompts
+from ..evaluation.tasks import Task, get_task, task_of
+from ..evaluation.zero_shot import embed_pooled, encode_ecgs, load_labels, score_prompts
 from ..feature_extraction_ecg import ECGFeatureExtractor
 from ..modeling_ecg_text import ECGTextModel
 from ..processing_ecg import ECGProcessor
 from ..text_models import load_text_tokenizer
-from .arguments import PretrainArguments
 from .checkpoints import prepare_output, save_checkpoint, write_metrics
 from .loop import make_accelerator, train
 from .objectives import ContrastiveObjective
-
-
-@dataclass(frozen=True)
-class Folds:
-    """Prepared rows of the three parts; None where a part was not asked for."""
-
-    train: PreparedRows
-    validation: PreparedRows | None
-    test: PreparedRows | None
 
 
 def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None, task: Task | None = None) -> dict:
@@ -59,14 +50,19 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
     output = prepare_output(arguments.output, overwrite=arguments.overwrite)
     started = time.perf_counter()
     accelerator = make_accelerator(arguments)
-    task = task or get_task(arguments.task)
+    if task is None and arguments.task is not None:
+        task = get_task(arguments.task)
     torch.manual_seed(arguments.seed)
     model, processor = build(arguments)
     model.to(accelerator.device)
-    folds, counts = _prepare_folds(arguments, processor, corpus, task)
+    parts = _load_parts(arguments, processor, corpus)
+    task = task or task_of(next(iter(parts.words)), parts.train.column_names)
+    if task is not None and parts.test is not None:
+        load_labels(parts.test, task)  # says before training what the table at the end would say
 
-    trainable, own_texts = _with_text(folds.train, arguments)
-    counts |= {"train": len(trainable), "without_text": len(folds.train) - len(trainable)}
+    trainable, own_texts = _with_text(parts.train, arguments)
+    counts = {part: 0 if rows is None else len(rows) for part, rows in _by_part(parts).items()}
+    counts |= {"train": len(trainable), "without_text": len(parts.train) - len(trainable)}
     if counts["without_text"]:
         print(f"left out of training: {counts['without_text']} records whose {arguments.text_column} says nothing")
     texts = encode_texts(model, processor, own_texts)
@@ -81,17 +77,20 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
 
     max_shift = round(arguments.time_shift * processor.feature_extractor.sampling_rate)
     objective = ContrastiveObjective(
-        texts, equal_texts=model.config.equal_texts, max_shift=max_shift, lead_drop=arguments.lead_drop
+        texts,
+        duplicate_text_policy=model.config.duplicate_text_policy,
+        max_shift=max_shift,
+        lead_dropout=arguments.lead_dropout,
     )
-    metrics = {"counts": counts, "epochs": [], "best_epoch": None}
-    validate = _Validation(model, processor, folds.validation, task, arguments) if folds.validation else None
+    metrics = {"parts": parts.words, "counts": counts, "epochs": [], "best_epoch": None}
+    validate = _Validation(model, processor, parts.validation, task, arguments) if parts.validation else None
 
     def on_epoch_end(epoch: dict) -> None:
         if validate is not None:
             epoch |= validate()
         metrics["epochs"].append(epoch)
         tqdm.write(_describe_epoch(epoch))
-        best = min(metrics["epochs"], key=_badness)
+        best = min(metrics["epochs"], key=_selection_loss)
         if best is epoch:
             metrics["best_epoch"] = epoch["epoch"]
             save_checkpoint(output, model, processor, metrics=metrics, arguments=arguments)
@@ -100,17 +99,17 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
 
     train(model, objective, trainable, arguments, accelerator, on_epoch_end=on_epoch_end)
     metrics["seconds"] = time.perf_counter() - started
-    if folds.test is not None:
+    if parts.test is not None and task is not None:
         best_model = ECGTextModel.from_pretrained(output).to(accelerator.device)
-        table = zero_shot_table(best_model, processor, folds.test, task, seed=arguments.seed)
+        table = zero_shot_table(best_model, processor, parts.test, task, seed=arguments.seed)
         print(f"\n{table}")
-        metrics["test"] = {"folds": parse_folds(arguments.test_folds), **table.as_dict()}
+        metrics["test"] = table.as_dict()
     write_metrics(output, metrics)
     print(f"checkpoint of epoch {metrics['best_epoch']} and metrics.json are in {output}")
     return metrics
 
 
-def _badness(epoch: dict) -> float:
+def _selection_loss(epoch: dict) -> float:
     """What the kept epoch is lowest in: the validation loss, or, without validation, how early it was."""
     loss = epoch.get("validation_loss", -epoch["epoch"])
     return loss if math.isfinite(loss) else math.inf
@@ -149,28 +148,18 @@ def build(arguments: PretrainArguments) -> tuple[ECGTextModel, ECGProcessor]:
     return model, processor
 
 
-def _prepare_folds(arguments, processor, corpus: Dataset | None, task: Task) -> tuple[Folds, dict]:
-    named = {part: parse_folds(getattr(arguments, f"{part}_folds")) for part in ("train", "validation", "test")}
-    if not named["train"]:
-        raise ValueError("--train-folds names no fold to train on")
-    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        shared = sorted(set(named[one]) & set(named[other]))
-        if shared:
-            raise ValueError(f"fold {shared[0]} is both for {one} and for {other}: patients would cross")
-    rows = load_prepared_rows(
-        processor.feature_extractor,
-        source=arguments.source,
-        data=arguments.data,
-        config=arguments.config_name,
-        corpus=corpus,
-        streaming=arguments.streaming,
-        num_proc=arguments.num_proc,
-    )
-    if named["test"] and task.label_column not in rows.column_names:
-        read_truth(rows, task)  # says before training what the table at the end would say
-    parts = {part: select_folds(rows, folds) if folds else None for part, folds in named.items()}
-    check_patients_apart(parts)
-    return Folds(**parts), {part: len(rows) if rows else 0 for part, rows in parts.items()}
+def _load_parts(arguments: PretrainArguments, processor: ECGProcessor, corpus: Dataset | None) -> LoadedParts:
+    needed = None if arguments.max_steps is None else arguments.max_steps * arguments.batch_size
+    parts = load_parts(processor.feature_extractor, arguments, corpus=corpus, max_train=needed)
+    if parts.train is None:
+        raise ValueError(
+            f"there is nothing to train on, {', '.join(parts.words)} has no part for it: name one by --train"
+        )
+    return parts
+
+
+def _by_part(parts: LoadedParts) -> dict:
+    return {"train": parts.train, "validation": parts.validation, "test": parts.test}
 
 
 def _with_text(rows: PreparedRows, arguments: PretrainArguments) -> tuple[PreparedRows, list[tuple[str, ...]]]:
@@ -183,15 +172,20 @@ def _with_text(rows: PreparedRows, arguments: PretrainArguments) -> tuple[Prepar
 class _Validation:
     """The contrastive loss on the validation rows, and beside it the zero-shot macro AUROC."""
 
-    def __init__(self, model: ECGTextModel, processor, rows: PreparedRows, task: Task, arguments: PretrainArguments):
+    def __init__(
+        self, model: ECGTextModel, processor, rows: PreparedRows, task: Task | None, arguments: PretrainArguments
+    ):
         self.model, self.processor, self.task = model, processor, task
         self.rows, texts = _with_text(rows, arguments)
         if len(self.rows) < 2:
-            raise ValueError("a contrastive loss needs at least 2 validation records: name other --validation-folds")
+            raise ValueError("a contrastive loss needs at least 2 validation records: name others by --validation")
         encoded = encode_texts(model, processor, texts)
-        self.objective = ContrastiveObjective(encoded, equal_texts=model.config.equal_texts)
-        self.batch_size = min(arguments.batch_size, len(self.rows))
-        self.truth = read_truth(rows, task) if task.label_column in rows.column_names else None
+        self.objective = ContrastiveObjective(encoded, duplicate_text_policy=model.config.duplicate_text_policy)
+        # All records, in batches of about one size: the loss depends on how many negatives there are.
+        num_batches = max(1, len(self.rows) // arguments.batch_size)
+        self.batch_size = math.ceil(len(self.rows) / num_batches)
+        has_labels = task is not None and task.label_column in rows.column_names
+        self.truth = load_labels(rows, task) if has_labels else None
         self.labelled = None if self.truth is None else rows.select(self.truth.rows)
 
     @torch.no_grad()
@@ -200,12 +194,12 @@ class _Validation:
         losses = []
         generator = torch.Generator().manual_seed(0)  # the same texts are drawn each time
         for batch in self.rows.in_order(self.batch_size):
-            if len(batch["index"]) == self.batch_size:  # the loss depends on how many negatives there are
-                batch = {name: values.to(self.model.device) for name, values in batch.items()}
-                losses.append(self.objective(self.model, self.objective.draw(batch, generator)).loss)
-        measured = {"validation_loss": float(torch.stack(losses).mean())}
+            batch = {name: values.to(self.model.device) for name, values in batch.items()}
+            loss = self.objective(self.model, self.objective.draw(batch, generator)).loss
+            losses.append(loss * len(batch["index"]) / len(self.rows))
+        measured = {"validation_loss": float(torch.stack(losses).sum())}
         if self.truth is not None:
-            embeds = embed_pooled(self.model, encode_ecgs(self.model, self.labelled))
+            embeds = embed_pooled(self.model, encode_ecgs([self.model], self.labelled)[0])
             prompts = self.task.phrase_prompts(*(self.processor.languages or ()))
             scores = score_prompts(self.model, self.processor, embeds, prompts)
             measured["zero_shot_macro_auroc"] = macro_average(auroc(self.truth.labels, scores))

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import wfdb
-from datasets import Dataset
 from scipy.io import savemat
 
 from mets_ecg.data.corpora.cinc import CinC
@@ -108,18 +107,19 @@ def test_the_row_of_a_recording_by_hand(source):
     assert row.get("start_time") is None  # the header's time is that of its conversion
 
 
-def test_rows_fit_the_features(source):
-    builder = CinC(source)
-    rows = [next(builder.read(recording)) for recording in builder.recordings()]
-    absent = dict.fromkeys(builder.features)
-    rows = [{**absent, **row, "signal": row["signal"].tolist(), "gain": row["gain"].tolist()} for row in rows]
-    dataset = Dataset.from_list(
-        [*rows, {**rows[0], "statements": None, "labels_cinc2021": None}], features=builder.features
-    )
-    names = dataset.features["labels_cinc2021"].feature.names
-    assert [names[label] for label in dataset[0]["labels_cinc2021"]] == ["CRBBB|RBBB"]
-    assert dataset[-1]["labels_cinc2021"] is None
-    np.testing.assert_allclose(decode_signal(dataset[0]), SIGNAL / 1000, atol=1e-6)
+def test_none_of_the_classes_is_not_the_same_as_not_known_once_the_corpus_is_built(tmp_path, round_trip):
+    supraventricular_tachycardia, no_labels = ("#Dx: 426761007",), ("#Dx:",)  # the first is not scored
+    write_record(tmp_path / "cpsc_2018", "A0001")
+    write_record(tmp_path / "cpsc_2018", "A0002", comments=supraventricular_tachycardia)
+    write_record(tmp_path / "ningbo", "JS20000", comments=supraventricular_tachycardia)
+    write_record(tmp_path / "ningbo", "JS20001", comments=no_labels)
+    rows = round_trip(CinC(tmp_path))
+    labels = rows.features["labels_cinc2021"].feature
+    assert labels.int2str(rows[0]["labels_cinc2021"]) == ["CRBBB|RBBB"]
+    # In Ningbo, lists of diagnoses name every finding; in CPSC2018, nine.
+    assert rows["labels_cinc2021"][1:] == [None, [], None]
+    assert [own and len(own) for own in rows["statements"]] == [1, 1, 1, None]
+    np.testing.assert_allclose(decode_signal(rows[0]), SIGNAL / 1000, atol=1e-6)
 
 
 @pytest.mark.parametrize(("diagnoses", "classes"), DIAGNOSES)
@@ -136,15 +136,22 @@ def test_a_code_that_no_table_knows_is_a_statement(tmp_path):
     assert (row["age"], row["sex"]) == (6.0, "female")
 
 
-@pytest.mark.parametrize("line", ["#Dx:", "#Dx: ", "# Dx: Unknown"])
+@pytest.mark.parametrize(
+    ("diagnoses", "classes"), [("RBBB", "CRBBB|RBBB"), ("AF,RBBB", "AF CRBBB|RBBB"), ("I-AVB", "IAVB")]
+)
+def test_abbreviations_of_early_headers_are_not_an_ecg_without_diagnoses(tmp_path, diagnoses, classes):
+    assert read_one(tmp_path, comments=(f"#Dx: {diagnoses}",))["labels_cinc2021"] == classes.split()
+
+
+def test_a_word_that_is_no_diagnosis_is_refused_with_the_record(tmp_path):
+    with pytest.raises(ValueError, match="record A0001: its header has 'AFF' in 'Dx'"):
+        read_one(tmp_path, comments=("#Dx: RBBB,AFF",))
+
+
+@pytest.mark.parametrize("line", ["#Dx:", "#Dx: ", "# Dx: Unknown", "# Rx: Unknown"])
 def test_labels_that_were_taken_out_are_unknown_and_not_absent(tmp_path, line):
     row = read_one(tmp_path, comments=("#Age: 74", "#Sex: Male", line))
     assert row["statements"] is None and row["labels_cinc2021"] is None
-
-
-def test_a_header_without_diagnoses_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="record A0001: its header has no comment line 'Dx: "):
-        read_one(tmp_path, comments=("#Age: 74", "#Sex: Male"))
 
 
 @pytest.mark.parametrize(("text", "expected"), [("92", (92.0, True)), ("300", (None, True)), ("NaN", (None, None))])

@@ -95,6 +95,11 @@ def test_reads_the_tables(source):
     assert builder.features.encode_example({name: rows[1].get(name) for name in builder.features})
 
 
+def test_recordings_without_a_diagnosis_are_true_negatives_once_the_corpus_is_built(source, round_trip):
+    rows = round_trip(CodeTest(source))
+    assert rows["labels_code_test"][:] == [[], [2], [0, 3], []]
+
+
 def test_cuts_the_padding_at_both_ends_alike(source, signals):
     assert [row["num_samples"] for row in read_all(source)] == [4000, 4000, 4000, 2800]
     late = signals[0].copy()
@@ -153,7 +158,7 @@ def test_refuses_an_amplitude_that_cannot_be(source, signals):
 
 def test_refuses_a_file_without_the_dataset(source, signals):
     write_tracings(source, signals, dataset="signals")
-    with pytest.raises(ValueError, match="no dataset 'tracings', it holds signals"):
+    with pytest.raises(ValueError, match="no dataset 'tracings', it has signals"):
         CodeTest(source).find()  # before anything is read
 
 

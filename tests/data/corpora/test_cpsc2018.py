@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Dataset
 from scipy.io import savemat
 
 from mets_ecg.data.corpora.cpsc2018 import CPSC2018, LABELS
@@ -83,12 +82,10 @@ def test_the_row_of_a_recording_by_hand(tmp_path):
     np.testing.assert_allclose(decode_signal(row), SIGNAL, rtol=0, atol=5.01e-4)
 
 
-def test_rows_fit_the_features(tmp_path):
-    row = read_first(tmp_path)
-    features = CPSC2018(tmp_path).features
-    back = Dataset.from_list([{**dict.fromkeys(features), **row, "signal": row["signal"].tolist()}], features=features)
-    assert back[0]["labels_cpsc2018"] == [LABELS.index("CRBBB")]
-    np.testing.assert_allclose(decode_signal(back[0]), SIGNAL, rtol=0, atol=5.01e-4)
+def test_the_built_corpus_has_the_labels_and_signals_of_the_files(tmp_path, round_trip):
+    (row,) = round_trip(write_source(tmp_path))
+    assert row["labels_cpsc2018"] == [LABELS.index("CRBBB")]
+    np.testing.assert_allclose(decode_signal(row), SIGNAL, rtol=0, atol=5.01e-4)
 
 
 def test_recordings_are_listed_in_the_table_s_order_and_missing_ones_told(tmp_path):
@@ -198,7 +195,9 @@ def test_a_truncated_struct_is_refused_by_name(tmp_path, keep):
 def test_a_file_that_is_no_matlab_file_is_refused_by_name(tmp_path):
     builder = write_source(tmp_path)
     (tmp_path / "TrainingSet" / "A0001.mat").write_bytes(b"<html>not found</html>" * 50)
-    with pytest.raises(ValueError, match="A0001 cannot be read .*: .* is no MATLAB file or truncated; fetch it again"):
+    with pytest.raises(
+        ValueError, match="A0001 cannot be read .*: .* is no MATLAB file or truncated; download it again"
+    ):
         next(builder.read(builder.recordings()[0]))
 
 

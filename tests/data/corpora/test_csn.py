@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Dataset
 from scipy.io import savemat
 
 from mets_ecg.data.corpora.csn import (
@@ -163,24 +162,31 @@ def test_a_code_without_acronym_is_a_statement_and_merl_left_the_recording_out(t
     assert set(row["labels_all"]) == {"SB", "TWC"}
 
 
-def test_labels_that_were_taken_out_are_unknown(tmp_path):
-    row = read_one(tmp_path, diagnoses="")
+@pytest.mark.parametrize("comments", [["#Age: 85", "#Dx: "], ["#Age: 85"]])
+def test_labels_that_were_taken_out_are_unknown(tmp_path, comments):
+    row = read_one(tmp_path, comments=comments)
     assert row["statements"] is None
     assert all(row.get(column) is None for column in CSN(tmp_path).label_columns)
 
 
-def test_rows_fit_the_features(tmp_path):
-    row = read_one(tmp_path, diagnoses="426177001,55827005,164934002")
-    builder = CSN(tmp_path)
-    row = {**dict.fromkeys(builder.features), **row, "signal": row["signal"].tolist(), "gain": row["gain"].tolist()}
-    back = Dataset.from_list([row], features=builder.features)[0]
-    assert back["labels_csn"] == [MERL_LABELS.index("TWC")] and back["labels_csn_as_released"] is None
-    np.testing.assert_allclose(decode_signal(back), SIGNAL / 1000, atol=1e-6)
+def test_none_of_the_classes_is_not_the_same_as_not_known_once_the_corpus_is_built(tmp_path, round_trip):
+    folder = tmp_path / "WFDBRecords" / "01" / "010"
+    for name, diagnoses in (("JS1", "426177001,164934002"), ("JS2", "426177001"), ("JS3", "10370003"), ("JS4", "")):
+        write_record(folder, name, diagnoses=diagnoses)
+    rows = round_trip(CSN(tmp_path))
+    assert rows["labels_csn"][:] == [[MERL_LABELS.index("TWC")], [], [], None]
+    bradycardia = ALL_ACRONYMS.index("SB")
+    assert rows["labels_all"][1:] == [[bradycardia], [], None]
+    assert rows["labels_csn_as_released"][1:] == [None, None, None]
+    np.testing.assert_allclose(decode_signal(rows[0]), SIGNAL / 1000, atol=1e-6)
+
+
+def test_abbreviations_in_headers_are_refused_because_they_mean_other_things_here(tmp_path):
+    with pytest.raises(ValueError, match="record JS00001: its header has 'AF' in 'Dx'"):
+        read_one(tmp_path, diagnoses="AF,59118001")
 
 
 def test_damaged_recordings_are_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match="record JS00001: its header has no comment line 'Dx: "):
-        read_one(tmp_path, comments=["#Age: 85"])
     with pytest.raises(ValueError, match="JS00001.*describes 12|JS00001.*first line"):
         read_one(tmp_path, line="JS00001 12 500 500000/mV 16 0 15 31255 0 I")
     write_record(tmp_path / "WFDBRecords" / "01" / "010", "JS00001")

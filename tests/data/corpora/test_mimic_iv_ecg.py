@@ -104,7 +104,7 @@ def test_reads_the_integers_by_the_names_of_the_header(rows, source):
         record = wfdb.rdrecord(str(source / path_of(subject, study)))
         assert (source / f"{path_of(subject, study)}.hea").read_text().split()[:6] == [
             *[study, "12", "500", "5000"],
-            *([row["start_time"].strftime("%H:%M:%S"), row["start_time"].strftime("%d/%m/%Y")]),
+            *reversed(datetime.fromisoformat(row["start_time"]).strftime("%d/%m/%Y %H:%M:%S").split()),
         ]
         assert row["lead_names"] == LEADS == record.sig_name
         assert row["sampling_rate"] == 500 and row["num_samples"] == 5000
@@ -127,7 +127,7 @@ def test_avf_comes_before_avl(rows):
 def test_reads_the_tables(rows, source):
     first, second = rows
     assert first["record_id"] == "40689238" and first["patient_id"] == "10000032"
-    assert first["start_time"] == datetime(2180, 7, 23, 8, 44)
+    assert first["start_time"] == "2180-07-23T08:44:00"
     assert first["report"] == "Sinus rhythm. Possible right atrial abnormality. Borderline ECG."
     assert second["report"] == (
         "Atrial fibrillation with PVC(s) or aberrant ventricular conduction. Low QRS voltages, precordial leads."
@@ -164,6 +164,48 @@ def test_measurements_of_no_study_are_left_out(tables):
     write_csv(tables / "record_list.csv", [LIST_HEADER, list_row(*STUDIES[1])])
     (recording,) = MIMICIVECG(tables).recordings()
     assert recording.record_id == "46642833" and recording.fields["rr_interval"] == 769
+
+
+def test_the_built_corpus_has_reports_and_gaps(source, round_trip):
+    write_tables(source, reports=[["nan"] * 18, ["Sinus rhythm", "nan", "unbestÃ¤tigt"]])
+    rows = round_trip(MIMICIVECG(source))
+    by_id = dict(zip(rows["record_id"], rows, strict=True))
+    silent, spoken = by_id["40689238"], by_id["46642833"]
+    assert (silent["report"], silent["report_en"], silent["findings"]) == (None, None, None)
+    assert spoken["report"] == "Sinus rhythm. unbestätigt." and spoken["findings"][0] == "sinus rhythm"
+    assert np.isnan(decode_signal(spoken)).sum() == 50
+
+
+def test_empty_lines_are_not_findings(tables):
+    lines = ["Sinus rhythm", "nan", "None", "null", "<NA>", " NaN. ", "", "Borderline ECG"]
+    write_tables(tables, reports=[lines, ["nan"] * 18])
+    reports = [one.fields["report"] for one in MIMICIVECG(tables).recordings()]
+    assert reports == ["Sinus rhythm. Borderline ECG.", None]
+
+
+def test_ids_that_were_saved_as_decimals_keep_their_fold_and_measurements(tables):
+    expected = MIMICIVECG(tables).recordings()
+    decimals = [(f"{subject}.0", f"{study}.0", moment) for subject, study, moment in STUDIES]
+    rows = [[f"{row[0]}.0", f"{row[1]}.0", *row[2:]] for row in (list_row(*study) for study in STUDIES)]
+    write_csv(tables / "record_list.csv", [LIST_HEADER, *rows])
+    assert MIMICIVECG(tables).recordings() == expected
+    measured = [table_row(*one) for one in zip(decimals, REPORTS, MEASURED, strict=True)]
+    write_csv(tables / "machine_measurements.csv", [TABLE_HEADER, *measured])
+    assert MIMICIVECG(tables).recordings() == expected
+
+
+@pytest.mark.parametrize("cell", ["p10000032", "1.0000032e7", "10000032.5"])
+def test_an_id_that_is_no_number_is_refused(tables, cell):
+    write_csv(tables / "record_list.csv", [LIST_HEADER, [cell, *list_row(*STUDIES[0])[1:]]])
+    with pytest.raises(ValueError, match=f"has the subject_id '{cell}', which is not a whole number"):
+        MIMICIVECG(tables).recordings()
+
+
+def test_two_studies_of_one_file_are_refused(tables):
+    first, second = (list_row(*study) for study in STUDIES)
+    write_csv(tables / "record_list.csv", [LIST_HEADER, first, [*second[:4], f"./{first[4]}"]])
+    with pytest.raises(ValueError, match=r"records '40689238' and '46642833' both name the file .*40689238\.hea"):
+        MIMICIVECG(tables).find()
 
 
 def test_a_report_without_words_is_null(tables):
@@ -215,10 +257,10 @@ def test_refuses_a_study_that_occurs_twice(tables):
         MIMICIVECG(tables).recordings()
 
 
-@pytest.mark.parametrize("cell", ["wide", "nan", "inf"])
+@pytest.mark.parametrize("cell", ["wide", "-nan", "inf"])
 def test_refuses_a_measurement_that_is_no_number(tables, cell):
     write_tables(tables, measured=[[cell, *MEASURED[0][1:]], MEASURED[1]])
-    with pytest.raises(ValueError, match=f"study 40689238 has a measurement that is no number .*{cell}"):
+    with pytest.raises(ValueError, match=f"study 40689238 has a measurement that is not a number .*{cell}"):
         MIMICIVECG(tables).recordings()
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wfdb
-from datasets import Dataset
 
 from mets_ecg.data.corpora.ptb_xl import PTBXL
 from mets_ecg.data.statements import STATEMENTS, SUPERCLASSES
@@ -79,20 +77,24 @@ def test_the_columns_of_one_recording_by_hand(builder):
     assert set(row["gain"]) == {1000.0} and set(row["baseline"]) == {0}
 
 
-def test_rows_fit_the_features(builder):
-    rows = [row for one in builder.recordings()[:3] for row in builder.read(one)]
-    dataset = Dataset.from_list([dict.fromkeys(builder.features) | row for row in rows], features=builder.features)
-    labels = dataset.features["labels_all"].feature
-    assert labels.names == list(STATEMENTS)
-    assert [labels.int2str(label) for label in dataset[0]["labels_all"]] == ["NORM", "LVOLT", "SR"]
-    assert dataset[0]["start_time"] == datetime(1984, 11, 9, 9, 17, 34)
+def test_the_built_corpus_has_null_where_no_statement_of_a_kind_was_made(source, round_trip):
+    edit_table(source, f'"{{{FIRST}}}"', "{}")
+    rows = round_trip(PTBXL(source))
+    assert all(rows[column][0] is None for column in PTBXL(source).label_columns) and rows["statements"][0] == []
+    (second,) = (row for row in rows if row["record_id"] == "4401")  # a rhythm, and nothing else
+    rhythm = rows.features["labels_rhythm"].feature
+    assert (
+        rhythm.int2str(second["labels_rhythm"]) == ["AFIB"] and second["labels_super"] is second["labels_form"] is None
+    )
+    assert rows.features["labels_all"].feature.names == list(STATEMENTS)
+    assert rows["start_time"][0] == "1984-11-09T09:17:34"
 
 
 def test_age_sex_device_and_time_by_hand(builder):
     first = row_of(builder, "1")
     assert (first["age"], first["age_over_89"], first["sex"]) == (56.0, False, "female")
     assert first["device"] == "CS-12   E"
-    assert first["start_time"] == datetime(1984, 11, 9, 9, 17, 34)
+    assert first["start_time"] == "1984-11-09T09:17:34"
     assert row_of(builder, "2")["sex"] == "male"
 
 
@@ -115,19 +117,19 @@ def test_what_is_not_given_is_null(source):
 def test_reports_are_the_untouched_original(builder):
     assert "Edit: ASMI 100, CRBBB, Infarkt sicher(ASMI 100, CRBBB)" in row_of(builder, "310")["report"]
     assert row_of(builder, "138")["report"] == "sinusrytm vÄnster kammarhypertrofi"
-    assert row_of(builder, "443")["report"].strip() == ""  # kept: a report that is empty is no reason to drop an ECG
+    assert row_of(builder, "443")["report"] is None  # kept: a report that is empty is no reason to drop an ECG
 
 
 @pytest.mark.parametrize(
     ("record_id", "super_", "sub", "form", "rhythm"),
     [
-        ("96", ["HYP"], ["LVH"], [], ["SR"]),
-        ("330", ["NORM"], ["NORM"], [], ["AFIB"]),  # a rhythm is beside the superclasses
+        ("96", ["HYP"], ["LVH"], None, ["SR"]),
+        ("330", ["NORM"], ["NORM"], None, ["AFIB"]),  # a rhythm is beside the superclasses
         ("337", ["MI", "STTC"], ["STTC", "IMI"], ["NDT", "STD_", "LOWT"], ["AFIB"]),  # infarction of likelihood 15
         ("351", ["STTC"], ["NST_"], ["NST_"], ["AFIB"]),  # NST_ of likelihood 0
-        ("4401", [], [], [], ["AFIB"]),
+        ("4401", None, None, None, ["AFIB"]),
         ("4561", ["MI"], ["IMI", "AMI"], ["ABQRS"], ["AFIB"]),
-        ("292", ["NORM"], ["NORM"], [], []),
+        ("292", ["NORM"], ["NORM"], None, None),
     ],
 )
 def test_labels_by_hand(builder, record_id, super_, sub, form, rhythm):
@@ -235,6 +237,12 @@ def test_another_table_is_refused_with_the_columns_that_it_lacks(source):
         PTBXL(source).recordings()
 
 
+def test_two_rows_of_one_file_are_refused(source):
+    edit_table(source, "records100/00000/00002_lr", "records100/00000/00001_lr")
+    with pytest.raises(ValueError, match=r"records '1' and '2' both name the file .*00001_lr\.hea"):
+        PTBXL(source).find()
+
+
 def test_an_ecg_id_that_comes_twice_is_an_error(source):
     edit_table(source, "\n2,13243.0,", "\n1,13243.0,")
     with pytest.raises(ValueError, match="1 record ids occur more than once in .*'1' among them"):
@@ -244,7 +252,7 @@ def test_an_ecg_id_that_comes_twice_is_an_error(source):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (FIRST, "'NORM': 100.0, 'LVOLT', 0.0", r"ecg_id 1: scp_codes is \"\{'NORM'.*fetch the table again"),
+        (FIRST, "'NORM': 100.0, 'LVOLT', 0.0", r"ecg_id 1: scp_codes is \"\{'NORM'.*download the table again"),
         (FIRST, "'NORM', 'SR'", "ecg_id 1: scp_codes is .*which cannot be"),
         (f'"{{{FIRST}}}"', "7", "ecg_id 1: scp_codes is '7'"),
         (f'"{{{FIRST}}}"', "", "ecg_id 1: scp_codes is ''"),
@@ -252,7 +260,7 @@ def test_an_ecg_id_that_comes_twice_is_an_error(source):
         (FIRST, "'NST': 0.0", "ecg_id 1: unknown statement 'NST'.*did you mean 'NST_'"),
         (",56.0,1,", ",middle-aged,1,", "ecg_id 1: age is 'middle-aged', which cannot be"),
         (",56.0,1,", ",-3,1,", "ecg_id 1: age is '-3'"),
-        (",56.0,1,", ",nan,1,", "ecg_id 1: age is 'nan'"),
+        (",56.0,1,", ",-nan,1,", "ecg_id 1: age is '-nan'"),
         (",56.0,1,", ",200,1,", "ecg_id 1: age is '200'"),  # neither an age nor 300, which hides one
         (",56.0,1,", ",56.0,F,", "ecg_id 1: sex is 'F'"),
         ("1984-11-09", "09.11.84", "ecg_id 1: recording_date is '09.11.84 09:17:34'"),
@@ -271,7 +279,7 @@ def test_a_cell_that_cannot_be_is_named(source, old, new, message):
 def test_a_table_that_breaks_off_is_an_error(source):
     table = source / "ptbxl_database.csv"
     table.write_text(table.read_text()[:-60])
-    with pytest.raises(ValueError, match="is no CSV from line 34 on .unexpected end of data.: fetch it again"):
+    with pytest.raises(ValueError, match="is not CSV from line 34 on .unexpected end of data.: download it again"):
         PTBXL(source).recordings()
 
 
@@ -299,7 +307,7 @@ def test_the_counts_of_the_whole_of_version_1_0_3():
 
     def counts(task, split=None):
         return Counter(
-            name for one in recordings if split in (None, one.split) for name in one.fields[f"labels_{task}"]
+            name for one in recordings if split in (None, one.split) for name in one.fields[f"labels_{task}"] or ()
         )
 
     assert counts("super") == {"NORM": 9514, "MI": 5469, "STTC": 5235, "CD": 4898, "HYP": 2649}

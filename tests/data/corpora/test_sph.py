@@ -2,7 +2,6 @@
 
 import csv
 import sys
-from datetime import datetime
 
 import numpy as np
 import pytest
@@ -68,11 +67,19 @@ def test_reads_the_table(source):
     first, second = read_all(source)
     assert first["record_id"] == "A00001" and first["patient_id"] == "S00001"
     assert first["age"] == 55 and first["age_over_89"] is False and first["sex"] == "male"
-    assert first["start_time"] == datetime(2020, 3, 4)
+    assert first["start_time"] == "2020-03-04"  # no time of day is known
     assert [one["code"] for one in first["statements"]] == ["22", "23"]
     assert [one["code"] for one in second["statements"]] == ["60+310", "30+308+340"]
     assert second["age"] == 90 and second["age_over_89"] is True and second["sex"] == "female"
     assert SPH(source).features.encode_example({name: first.get(name) for name in SPH(source).features})
+
+
+def test_what_the_table_does_not_say_is_null_once_the_corpus_is_built(source, round_trip):
+    write_table(source / "metadata.csv", [ROWS[0], ("A00002", "nan", "None", "", "<NA>", "5000", " ")])
+    rows = round_trip(SPH(source))
+    assert [own and own[0]["code"] for own in rows["statements"]] == ["22", None]
+    for column in ("patient_id", "age", "sex", "start_time"):
+        assert rows[column][0] is not None and rows[column][1] is None
 
 
 def test_reads_a_copy_with_file_names_and_more_columns_beside_the_table(tmp_path, signals):
@@ -220,8 +227,8 @@ def in_microvolts(path, signal):
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (without_dataset, "no dataset 'ecg', it holds ECG_data"),
-        (with_group, "no dataset 'ecg', it holds ecg"),
+        (without_dataset, "no dataset 'ecg', it has ECG_data"),
+        (with_group, "no dataset 'ecg', it has ecg"),
         (transposed, r"float16 of shape (5000, 12)"),
         (of_integers, "holds int16"),
         (shorter, "has 4999 samples, but 5000 by metadata.csv"),

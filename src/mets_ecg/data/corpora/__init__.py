@@ -1,8 +1,10 @@
 """The corpora: one module a publisher's data set, each a `CorpusBuilder`, and `CORPORA`, the table of them."""
 
+import os
+from pathlib import Path
 from types import MappingProxyType
 
-from ..corpus_builder import CorpusBuilder
+from ..building.corpus_builder import CorpusBuilder
 from .cinc import CinC
 from .code_test import CodeTest
 from .cpsc2018 import CPSC2018
@@ -16,3 +18,28 @@ from .sph import SPH
 CORPORA: MappingProxyType[str, type[CorpusBuilder]] = MappingProxyType(
     {kind.name: kind for kind in (PTBXL, MITBIH, LUDB, CinC, CSN, CPSC2018, SPH, CodeTest, MIMICIVECG)}
 )
+
+
+def recognise(source: str | os.PathLike[str], corpus: str | None = None) -> type[CorpusBuilder]:
+    """Return the builder of a publisher's folder.
+
+    Args:
+        source: the folder.
+        corpus: its name; by default the folder is recognised by its files.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: there is no such corpus; or the folder is that of none, or of several.
+    """
+    if corpus is not None:
+        if corpus not in CORPORA:
+            raise ValueError(f"there is no corpus {corpus!r}: there are {', '.join(CORPORA)}")
+        return CORPORA[corpus]
+    folder = Path(source)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(source)!r}: give a corpus as its publisher lays it out")
+    found = [kind for kind in CORPORA.values() if any(any(folder.glob(marker)) for marker in kind.markers)]
+    if len(found) != 1:
+        what = f"could be {' or '.join(kind.name for kind in found)}" if found else "is not that of a known corpus"
+        raise ValueError(f"the folder {str(source)!r} {what}: say which by --corpus, one of {', '.join(CORPORA)}")
+    return found[0]

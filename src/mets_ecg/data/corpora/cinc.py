@@ -18,8 +18,15 @@ still about, state other gains for the same integers; these are read as 1000 per
 At 1000 per mV, 16 bits end at 32.768 mV: lower samples sit at WFDB's marker of "not recorded" and are read as that. The
 time in record lines is that of the conversion, no `start_time`. Ages are NaN, -1 and, as in PTB-XL, 300 for over 89.
 Georgia has record lines `E00015.mat 12 500 5000`, units are `mV` or `mv`, comments `#Dx:` or `# Dx:`, `Dx` may hold a
-code twice. Ningbo's S23074.hea names JS23074.mat. Copies whose `Dx` is empty are about, as every team's test folder had
-them: there the labels are unknown, not absent.
+code twice or, in headers of the first phase of 2020, abbreviations (`AF,RBBB`). Ningbo's S23074.hea names JS23074.mat.
+
+Labels: an empty or missing `Dx` (copies are about, as every team's test folder had them) is null, not known. Codes that
+name none of the 26 scored classes are `[]`, none of them, only in Chapman-Shaoxing and Ningbo, where every recording
+was labelled with its rhythm and its other findings: of 45,152 recordings, 955 have none of the 26, and nearly all of
+these a rhythm that is not scored. Elsewhere they are null: the 26 classes include sinus rhythm, and lists there often
+have no rhythm. CPSC2018 was labelled for nine classes, two of them not scored; PTB and INCART have diagnoses of the
+patient; in PTB-XL a statement of a kind may be missing (`corpora/ptb_xl.py`); of Georgia and CPSC-Extra nothing is
+known. The Challenge's own scoring counts all of these as negatives: `statements` has their codes.
 """
 
 from __future__ import annotations
@@ -29,10 +36,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..challenge_headers import list_wfdb, read_comments, read_twelve_leads
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, first_names
+from ..building.challenge_headers import list_wfdb, read_comments, read_twelve_leads
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, first_names
 from ..rows import signal_columns, statements_of
-from ..snomed import SCORED_2021, scored_classes
+from ..snomed import CHALLENGE_ABBREVIATIONS, SCORED_2021, scored_classes
 
 # Splits, by the folder of each database in PhysioNet's layout.
 DATABASES = {
@@ -46,6 +53,9 @@ DATABASES = {
     "ningbo": "ningbo",
 }
 
+# Databases whose lists of diagnoses are complete for the 26 classes; see above.
+_COMPLETE = ("chapman_shaoxing", "ningbo")
+
 _MICROVOLTS = 1000.0
 # Gains that early headers state for integers that are microvolts; see above.
 _MISSTATED_GAINS = {"ptb_xl": 200.0, "georgia": 4880.0}
@@ -56,6 +66,8 @@ class CinC(CorpusBuilder):
     """CinC 2021: one row a recording, database by database, in the order of names."""
 
     name = "cinc"
+    version = 1
+    markers = ("training", *DATABASES)
     splits = tuple(DATABASES.values())
     info = CorpusInfo(
         title="PhysioNet/Computing in Cardiology Challenge 2021, training set",
@@ -79,9 +91,10 @@ Challenge's validation and test sets were never published.
   mV; as those headers have it, ECGs would be 5 to 2000 times too small or, in `ptb_xl`, 5 times too large.
 - **Labels**: `statements` holds all SNOMED CT codes, each once (no likelihoods are given). `labels_cinc2021` holds the
   26 classes that the Challenge scores, with its abbreviations; pairs that it scores as one diagnosis are one class, as
-  `CRBBB|RBBB`. A list may be empty: none of the 26. It is null where a header's `Dx` is empty, as in copies without
-  labels. The databases were labelled by different rules: a class that one of them never uses is not absent from its
-  ECGs.
+  `CRBBB|RBBB`. It is null where the classes are not known: where a header's `Dx` is empty or missing, as in copies
+  without labels, and where its codes name none of the 26, except in `chapman_shaoxing` and `ningbo`, whose lists are
+  complete: there it is `[]`, none of the 26. (The Challenge's scoring counts those of all databases as negatives.) The
+  databases were labelled by different rules: a class that one of them never uses is not absent from its ECGs.
 - **Age and sex** are from the headers, ages above 89 too. 300 hides an age above 89: it is null, `age_over_89` true.
   Other numbers that cannot be, as -1, are null.
 """,
@@ -145,14 +158,17 @@ Challenge's validation and test sets were never published.
     def read(self, recording: Recording) -> Iterator[dict]:
         """Yield the row of a recording; its header tells diagnoses, age and sex too."""
         record = read_twelve_leads(self.source / recording.files[0])
-        codes, fields = read_comments(record)
+        codes, fields = read_comments(record, CHALLENGE_ABBREVIATIONS)
+        classes = scored_classes(codes or ())
+        if not classes and not (codes and recording.split in _COMPLETE):
+            classes = None
         record = replace(record, gain=true_gain(record.gain, recording.split))
         yield {
             "record_id": recording.record_id,
             **recording.fields,
             **fields,
             "statements": statements_of(codes),
-            "labels_cinc2021": None if codes is None else scored_classes(codes),
+            "labels_cinc2021": classes,
             **signal_columns(record),
         }
 

@@ -23,8 +23,9 @@ publisher's texts contradict each other and the tracings were not at hand:
   ends. Samples of which all leads are zero are cut at both ends alike, as many as the end with fewer has: so a
   recording that begins or ends with true zeros loses none of them.
 
-Only `gold_standard.csv` becomes labels. The other readers' files and `dnn.csv` are binary: an AUC from them is that of
-one operating point, no match for a model's scores.
+Only `gold_standard.csv` becomes labels. It has a 0 or 1 for every class and recording, so 681 recordings have `[]`,
+none of the six, and none has null. The other readers' files and `dnn.csv` are binary: an AUC from them is that of one
+operating point, no match for a model's scores.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ import numpy as np
 
 from ...io.hdf5 import open_hdf5, read_hdf5
 from ...leads import MAX_LIMB_LEAD_ERROR, canonical_leads, limb_lead_error
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import age_columns, encode_signal
 
 CLASSES = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
@@ -58,7 +59,10 @@ class CodeTest(CorpusBuilder):
     """CODE-test: one row a tracing, in their order in the file."""
 
     name = "code-test"
+    version = 1
+    markers = (_TRACINGS, "annotations/gold_standard.csv")
     splits = ("test",)
+    one_file = True
     info = CorpusInfo(
         title="CODE-test: an annotated 12-lead ECG dataset",
         description="""\
@@ -71,8 +75,8 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
   the order (aVR before or after aVL and aVF) by Goldberger's equations, the unit (1e-4 V or mV) by the amplitude of the
   QRS complexes, which tells a factor of 10 but not of 2: be careful with comparisons of voltages across data sets.
 - **Labels**: `labels_code_test` is the gold standard: 1dAVb (first degree AV block, 28 recordings), RBBB (34), LBBB
-  (30), SB (sinus bradycardia, 16), AF (13), ST (sinus tachycardia, 37); 681 recordings have none, which is an empty
-  list and not a normal ECG.
+  (30), SB (sinus bradycardia, 16), AF (13), ST (sinus tachycardia, 37); 681 recordings have `[]`, none of the six,
+  which counts as negative and is not a normal ECG. No label is null.
 - **Published comparisons** with other readers and with `dnn.csv` are binary: their AUC is that of one operating point.
 - **Age** is the table's, above 89 too (`age_over_89`).
 - **Licence**: not verified. CC BY 4.0 as far as is known, but Zenodo's page was not at hand; the annotations' copy on
@@ -111,7 +115,7 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
         for index, line in enumerate(read_table(path, CLASSES)):
             wrong = [f"{name} is {line[name]!r}" for name in CLASSES if line[name] not in ("0", "1")]
             if wrong:
-                raise ValueError(f"{path}, recording {index}: {wrong[0]}, neither 0 nor 1: fetch it again")
+                raise ValueError(f"{path}, recording {index}: {wrong[0]}, neither 0 nor 1: download it again")
             labels.append([name for name in CLASSES if line[name] == "1"])
         return labels
 
@@ -121,7 +125,7 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
         if len(attributes) != len(self._gold_standard):
             raise ValueError(
                 f"{path} has {len(attributes)} lines and annotations/gold_standard.csv has {len(self._gold_standard)}, "
-                "but each must have one for every tracing: fetch both again"
+                "but each must have one for every tracing: download both again"
             )
         recordings = []
         for index, (line, labels) in enumerate(zip(attributes, self._gold_standard, strict=True)):
@@ -131,7 +135,7 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
             except (ValueError, KeyError) as error:
                 raise ValueError(
                     f"{path}, recording {index}: age {line['age']!r} or sex {line['sex']!r} cannot be; ages are "
-                    "numbers, the sexes M and F: fetch it again"
+                    "numbers, the sexes M and F: download it again"
                 ) from error
             fields = {
                 "labels_code_test": labels,
@@ -153,11 +157,11 @@ standard of six diagnoses by two to three cardiologists. A test set: not for tra
         where = f"{self.source / _TRACINGS}, recording {recording.record_id}"
         signal = _read_trimmed(tracings.dataset, int(recording.record_id))
         if not signal.size:
-            raise ValueError(f"{where} holds nothing but zeros: fetch it again, or leave it out")
+            raise ValueError(f"{where} holds nothing but zeros: download it again, or leave it out")
         try:
             columns = encode_signal(signal * tracings.mv_per_unit)
         except ValueError as error:
-            raise ValueError(f"{where}: {error}; fetch it again, or leave it out") from error
+            raise ValueError(f"{where}: {error}; download it again, or leave it out") from error
         yield {
             "record_id": recording.record_id,
             **recording.fields,

@@ -9,7 +9,9 @@ in `TrainingSet1`, `TrainingSet2`, `TrainingSet3`, as the three archives unpack,
 
 What to know. `data` are millivolts as doubles, 12 rows in the order I, II, III, aVR, aVL, aVF, V1 to V6, which the
 files do not say. They were filtered and are multiples of no unit, so there are no source integers to be found; rows
-hold 1 uV, 0.5 uV off at most, as CinC's `cpsc_2018` does. Ages that are NaN or below 0 are unknown.
+hold 1 uV, 0.5 uV off at most, as CinC's `cpsc_2018` does. Ages that are NaN or below 0 are unknown. Labels are never
+null and never `[]`: each recording was labelled for all nine classes, of which normal is one, and a line of the table
+without a label is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 
 from ...io import parse_age
 from ...leads import STANDARD_LEADS
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import encode_signal, statements_of
 
 SAMPLING_RATE = 500.0
@@ -38,6 +40,8 @@ class CPSC2018(CorpusBuilder):
     """CPSC2018: one row a recording, in the order of the publisher's table."""
 
     name = "cpsc2018"
+    version = 1
+    markers = (_TABLE, "TrainingSet*")
     info = CorpusInfo(
         title="China Physiological Signal Challenge 2018 (ICBEB), training set",
         description="""\
@@ -52,7 +56,8 @@ class CPSC2018(CorpusBuilder):
   `CLBBB` left bundle branch block (236), `CRBBB` right bundle branch block (1,857), `PAC` premature atrial contraction
   (616), `VPC` premature ventricular contraction (700), `STD` ST depression (869), `STE` ST elevation (220). The names
   are MERL's; the publisher does not say that the bundle branch blocks are complete. `statements` holds the numbers 1 to
-  9 of the published table, in its order.
+  9 of the published table, in its order. Every recording was labelled for all nine and has at least one: what is not
+  named is absent.
 - **Age and sex** are those of the files, ages above 89 too (`age_over_89`); ages that cannot be are null.
 - **Licence**: not verified. CC BY 4.0 is that of the PhysioNet/CinC Challenge 2021, which holds the same recordings;
   what the challenge of 2018 itself states was not at hand. Look there before you pass the data on.
@@ -97,7 +102,7 @@ class CPSC2018(CorpusBuilder):
             if not numbers or not set(numbers) <= set("123456789"):
                 raise ValueError(
                     f"{table}: recording {line['Recording']!r} has the labels {', '.join(numbers) or 'none'}; one to "
-                    f"three of 1 to {len(LABELS)} are expected: fetch the table again"
+                    f"three of 1 to {len(LABELS)} are expected: download the table again"
                 )
             fields = {
                 "statements": statements_of(dict.fromkeys(numbers)),
@@ -115,14 +120,14 @@ class CPSC2018(CorpusBuilder):
         if signal.ndim != 2 or len(signal) != len(STANDARD_LEADS) or not signal.size or signal.dtype.kind not in "fiu":
             raise ValueError(
                 f"CPSC2018 recording {recording.record_id}: ECG.data in {path} has the shape {signal.shape} of "
-                f"{signal.dtype}; numbers of {len(STANDARD_LEADS)} leads by samples are expected: fetch it again"
+                f"{signal.dtype}; numbers of {len(STANDARD_LEADS)} leads by samples are expected: download it again"
             )
         try:
             columns = encode_signal(signal)
         except ValueError as error:
             raise ValueError(
-                f"CPSC2018 recording {recording.record_id}: {error}; ECG.data in {path} is not in mV or damaged, fetch "
-                "it again or leave it out"
+                f"CPSC2018 recording {recording.record_id}: {error}; ECG.data in {path} is not in mV or damaged, "
+                "download it again or leave it out"
             ) from error
         yield {
             "record_id": recording.record_id,
@@ -144,8 +149,8 @@ def _read_struct(path: Path) -> dict:
         raise
     except Exception as error:  # it raises any kind on files that are cut or no MATLAB files
         raise ValueError(
-            f"CPSC2018 recording {path.stem} cannot be read ({error}): {path} is no MATLAB file or truncated; fetch it "
-            "again"
+            f"CPSC2018 recording {path.stem} cannot be read ({error}): {path} is no MATLAB file or truncated; "
+            "download it again"
         ) from error
     ecg = content.get("ECG")
     missing = [name for name in ("sex", "age", "data") if not isinstance(ecg, dict) or name not in ecg]

@@ -12,17 +12,22 @@ acronym there is the table's first one. Columns were made by asking whether a la
 so `VB` is found in `AVB`, and 3,817 rows have labels that they should not have (`released_labels`). The recordings
 were chosen by their codes: all must be in the table, and one of them among the 38 labels, LVQRSAL or VPE; sinus
 bradycardia (SB), the largest class of the database, has no column, and recordings of it alone are left out.
-`kept_by_merl` reproduces that choice exactly. JS01052 and JS23074 have headers whose first two lines have run into each
-other ("JS01052 12 500 500000/mV 16 0 15 31255 0 I"): a lead's line is lost, and `recordings` leaves the two out. The
-headers of CinC's copies of them are whole.
+`kept_by_merl` reproduces that choice exactly.
+
+Labels are null, not known, where a header's `Dx` is empty or missing, and otherwise `[]` where none of the classes is
+named: every recording was labelled with its rhythm and its other findings (of 45,152, 949 have no rhythm of the
+table's, and nearly all of these a pacing or other rhythm that it lacks). Words in `Dx` that are not codes are refused,
+because the abbreviations mean other things here than in the Challenge. JS01052 and JS23074 have headers whose first two
+lines have run into each other ("JS01052 12 500 500000/mV 16 0 15 31255 0 I"): a lead's line is lost, and `recordings`
+leaves the two out. The headers of CinC's copies of them are whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..challenge_headers import list_wfdb, read_comments, read_twelve_leads
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, first_names
+from ..building.challenge_headers import list_wfdb, read_comments, read_twelve_leads
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, first_names
 from ..rows import signal_columns, statements_of
 from ..snomed import CODES
 
@@ -43,6 +48,8 @@ class CSN(CorpusBuilder):
     """Chapman-Shaoxing-Ningbo: one row a recording, in the order of names."""
 
     name = "csn"
+    version = 1
+    markers = ("WFDBRecords",)
     info = CorpusInfo(
         title="Chapman-Shaoxing-Ningbo, a large scale 12-lead electrocardiogram database for arrhythmia study",
         description=f"""\
@@ -61,7 +68,7 @@ a line.
   bradycardia, `SA` sinus irregularity, `STE` and `STDD` ST elevation and depression. Codes without an acronym are in
   `statements` alone.
 - **`labels_csn`**: of these, the 38 labels that MERL (ICML 2024) chose and later work evaluates, in its order. They do
-  not include sinus bradycardia, the largest class. A list may be empty.
+  not include sinus bradycardia, the largest class: a recording of it alone has `[]`.
 - **`labels_csn_as_released` is faulty, for comparison only**: the label columns that MERL published. They were made by
   asking whether a label is part of the text of all acronyms: `VB` is found in `AVB` (916 rows where 3 are right), `AVB`
   in `1AVB` (913, 176), `AF` in `AFIB` (4,753, 3,340), `ST` in `STTC`, `STE`, `STTU` and `STDD` (6,338, 5,154), `SA` in
@@ -70,7 +77,8 @@ a line.
   The column is null for recordings that MERL's files do not hold: select the others for its 23,026 (23,025 here, for
   JS01052 is in its training file).
 - **Age** is the header's, above 89 too (`age_over_89`).
-- **Labels are null** where a header's `Dx` is empty, as in copies without labels.
+- **Labels are null**, not known, where a header's `Dx` is empty or missing, as in copies without labels. Otherwise `[]`
+  is none of the classes: every recording was labelled with its rhythm and its other findings.
 """,
         version="1.0.0",
         licence="cc-by-4.0",
@@ -123,7 +131,7 @@ a line.
     def read(self, recording: Recording) -> Iterator[dict]:
         """Yield the row of a recording; its header tells diagnoses, age and sex too."""
         record = read_twelve_leads(self.source / recording.files[0])
-        codes, fields = read_comments(record)
+        codes, fields = read_comments(record, {})
         yield {
             "record_id": recording.record_id,
             **recording.fields,

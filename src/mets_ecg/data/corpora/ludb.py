@@ -5,19 +5,21 @@ Access 8, 2020; PhysioNet, DOI 10.13026/eegm-h675, licence ODC-By 1.0. 200 recor
 500 Hz, from a Schiller Cardiovit AT-101.
 
 What to know: the gains and baselines in its headers are not the recorder's. Each lead has its own, such that what is
-called millivolt spans exactly 1 from peak to peak, and Einthoven's law fails. The integers of the files themselves
-obey it, to half a unit of rounding and with 0 as their common baseline, and one of them is about 1 uV: rows hold
-1,000 units per mV and baseline 0. Lead names are lower case. Cells of `ludb.csv` hold line breaks: one statement a
-line, and one after every age and sex; `>89` is an age. The table says of all people with a pacemaker that there is one,
-the headers' comments do not. The delineation of each lead is not part of the rows.
+called millivolt spans exactly 1 from peak to peak, and Einthoven's law fails. The integers of the files themselves obey
+it, to half a unit of rounding and with 0 as their common baseline, and one of them is about 1 uV: rows hold 1,000 units
+per mV and baseline 0. Lead names are lower case. Cells of `ludb.csv` hold line breaks: one statement a line, and one
+after every age and sex; `>89` is an age. The table says of all people with a pacemaker that there is one, the headers'
+comments do not. The delineation of each lead is not part of the rows. `labels_rhythm` is never null and never `[]`: the
+table names one of seven rhythms for everybody, and another table is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import age_columns, statements_of
+from ..text_cells import is_empty
 
 _TABLE = "ludb.csv"
 # Their cells hold one statement a line.
@@ -52,6 +54,8 @@ class LUDB(CorpusBuilder):
     """LUDB: one row a recording, in the order of the publisher's table."""
 
     name = "ludb"
+    version = 1
+    markers = (_TABLE,)
     info = CorpusInfo(
         title="Lobachevsky University Electrocardiography Database",
         description="""\
@@ -61,9 +65,9 @@ on it with its confidence interval.
 - **Signals**: leads i, ii, iii, avr, avl, avf, v1 to v6 (lower case, as in the files); integers of about 1 uV (`gain`
   1000 per mV, `baseline` 0). **These are not the gains of the publisher's headers**, which scale every lead to a
   peak-to-peak amplitude of 1, so that Einthoven's law fails; in the integers of the files it holds.
-- **Labels**: `labels_rhythm` is the one rhythm of the recording (7 classes). `statements` holds every line of the
-  publisher's table, wording unchanged: rhythm, electrical axis, conduction, extrasystoles, hypertrophy, pacing,
-  ischaemia, repolarisation and other states; they have no likelihood. A wandering pacemaker (3 recordings) and
+- **Labels**: `labels_rhythm` is the one rhythm of the recording (7 classes), known for all. `statements` holds every
+  line of the publisher's table, wording unchanged: rhythm, electrical axis, conduction, extrasystoles, hypertrophy,
+  pacing, ischaemia, repolarisation and other states; they have no likelihood. A wandering pacemaker (3 recordings) and
   aberrant conduction (1) stand beside a rhythm and are statements only.
 - **Age** is null where the publisher writes `>89`; `age_over_89` is true there.
 - **Splits**: one, `full`; the publisher gives none. The delineation of waves is not included.
@@ -115,7 +119,7 @@ on it with its confidence interval.
         def wrong(column: str, expected: str) -> ValueError:
             return ValueError(
                 f"{self.source / _TABLE}, ID {name!r}: {column} is {(line[column] or '')!r}; {expected} is expected: "
-                "fetch the table again"
+                "download the table again"
             )
 
         if not name.isdecimal():
@@ -125,7 +129,10 @@ on it with its confidence interval.
         if cells["Sex"] not in ("", *_SEX):
             raise wrong("Sex", " or ".join(_SEX))
         statements = [
-            text.strip() for column in _STATEMENT_COLUMNS for text in (line[column] or "").splitlines() if text.strip()
+            text.strip()
+            for column in _STATEMENT_COLUMNS
+            for text in (line[column] or "").splitlines()
+            if not is_empty(text)
         ]
         rhythms = [RHYTHMS[text] for text in statements if text in RHYTHMS]
         if len(rhythms) != 1:

@@ -16,6 +16,10 @@ Decided here: a recording without a row in `machine_measurements.csv` is kept, w
 without a recording is left out, so a shortened record_list.csv works with the whole table. There are no published
 splits: `fold` is SHA-256 of `subject_id` as a number, modulo 10, plus 1.
 
+There are no labels, and no columns of them: the machine's report is text. Lines that are empty, whatever the table
+writes for it (`nan`, `<NA>`), are not part of `report`, which is null where none is left. Ids are numbers, `10000001`
+also where a table that was saved anew has `10000001.0`.
+
 Tables are read row by row, and equal texts and numbers share one object: 800,000 recordings are listed in 20 s and
 820 MiB (synthetic tables of the published size, one core).
 """
@@ -26,6 +30,7 @@ import csv
 import hashlib
 import logging
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
@@ -34,7 +39,8 @@ from pathlib import Path
 
 from datasets import Value
 
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording
+from ..text_cells import is_empty
 
 _logger = logging.getLogger(__name__)
 
@@ -52,6 +58,7 @@ MEASUREMENTS = (
 
 _REPORT_LINES = tuple(f"report_{i}" for i in range(18))
 _NOT_MADE = 29999
+_ID = re.compile(r" *0*(\d+)(?:\.0*)? *", re.ASCII)
 _SPLITS = {**dict.fromkeys(range(1, 9), "train"), 9: "validation", 10: "test"}
 
 
@@ -59,6 +66,9 @@ class MIMICIVECG(CorpusBuilder):
     """MIMIC-IV-ECG: one row a study, in the order of `record_list.csv`."""
 
     name = "mimic-iv-ecg"
+    version = 1
+    markers = ("record_list.csv",)
+    default_parts = {"train": ("1-8",), "validation": ("9",), "test": ("10",)}
     splits = ("train", "validation", "test")
     info = CorpusInfo(
         title="MIMIC-IV-ECG: Diagnostic Electrocardiogram Matched Subset",
@@ -115,16 +125,17 @@ report and measurements.
         recordings = []
         table = self.source / "record_list.csv"
         for subject, study, time, path in _read_rows(table, ("subject_id", "study_id", "ecg_time", "path")):
-            if not (subject and study and path):
+            if is_empty(subject) or is_empty(study) or is_empty(path):
                 raise ValueError(
-                    f"{table} has a row without subject_id, study_id or path ({study or path!r}): fetch it again"
+                    f"{table} has a row without subject_id, study_id or path ({study or path!r}): download it again"
                 )
-            patient, fold = _patient_and_fold(subject)
+            study = _number(study, table, "study_id")
+            patient, fold = _patient_and_fold(_number(subject, table, "subject_id"))
             try:
-                start_time = datetime.fromisoformat(time) if time else None
+                start_time = None if is_empty(time) else datetime.fromisoformat(time).isoformat()
             except ValueError as error:
                 raise ValueError(
-                    f"{table}: study {study} has the ecg_time {time!r}, no date: fetch it again"
+                    f"{table}: study {study} has the ecg_time {time!r}, no date: download it again"
                 ) from error
             fields = {"patient_id": patient, "fold": fold, "start_time": start_time}
             recordings.append(Recording(study, (f"{path}.hea", f"{path}.dat"), _SPLITS[fold], fields))
@@ -141,6 +152,7 @@ report and measurements.
         table = self.source / "machine_measurements.csv"
         texts: dict[str, str] = {}
         for study, *cells in _read_rows(table, ("study_id", *_REPORT_LINES, *MEASUREMENTS)):
+            study = _number(study, table, "study_id")
             fields = fields_by_study.get(study)
             if fields is None:
                 continue
@@ -152,7 +164,7 @@ report and measurements.
                 fields |= {"report": report and texts.setdefault(report, report)}
                 fields |= zip(MEASUREMENTS, measured, strict=True)
             except ValueError as error:
-                raise ValueError(f"{table}: study {study} has a measurement that is no number ({error})") from error
+                raise ValueError(f"{table}: study {study} has a measurement that is not a number ({error})") from error
 
 
 def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -179,9 +191,19 @@ def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
                 if cells:
                     yield choose(cells)
         except IndexError:
-            raise ValueError(f"{path}, line {reader.line_num} has fewer cells than columns: fetch it again") from None
+            raise ValueError(
+                f"{path}, line {reader.line_num} has fewer cells than columns: download it again"
+            ) from None
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 at byte {error.start}: fetch it again") from error
+            raise ValueError(f"{path} is not UTF-8 at byte {error.start}: download it again") from error
+
+
+def _number(cell: str, table: Path, column: str) -> str:
+    """Return an id in one spelling: "10000001" for "10000001.0", which would hash to another fold."""
+    match = _ID.fullmatch(cell)
+    if match is None:
+        raise ValueError(f"{table} has the {column} {cell!r}, which is not a whole number: download it again")
+    return match[1]
 
 
 @lru_cache(maxsize=1024)  # a patient's rows follow one another
@@ -192,14 +214,15 @@ def _patient_and_fold(subject: str) -> tuple[str, int]:
 
 def _join_lines(lines: Sequence[str]) -> str | None:
     """Return the lines as sentences, None if there are none; some end in a full stop already."""
-    sentences = [sentence for line in lines if (sentence := line.strip().rstrip(".").rstrip())]
+    cells = (line.strip().rstrip(".").rstrip() for line in lines if line)
+    sentences = [sentence for sentence in cells if not is_empty(sentence)]
     return f"{'. '.join(sentences)}." if sentences else None
 
 
 @cache
 def _measurement(cell: str) -> float | None:
     """Return a cell's number, one object for equal ones; None if it was not made."""
-    if not cell:
+    if is_empty(cell):
         return None
     number = float(cell)
     if not math.isfinite(number):

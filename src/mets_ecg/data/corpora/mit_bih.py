@@ -9,6 +9,7 @@ What to know: most records hold MLII and V1, but 114 has V5 before MLII, and 102
 201 and 202 are one person, whom the customary split DS1 / DS2 puts on both sides. 102, 104, 107 and 217 are paced and
 customarily left out. Headers begin their comments with age and sex; they are null where not. Ventricular flutter
 waves (`!`, in 207) and blocked P waves (`x`) are not beats. Rhythm codes come with or without a trailing zero byte.
+Labels are never null and never `[]`: a row is an annotated beat, or a window inside one annotated rhythm.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from datasets import List, Value
 
 from ...io import age_and_sex, read_wfdb_digital
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording
 from ..rows import signal_columns, statements_of
 
 WINDOW_SECONDS = 10
@@ -78,7 +79,11 @@ class MITBIH(CorpusBuilder):
     """MIT-BIH: one row a beat (config `beats`) or one row a window inside one rhythm (config `rhythm`)."""
 
     name = "mit-bih"
+    version = 1
     configs = ("beats", "rhythm")
+    markers = ("[12]??.atr",)
+    default_parts = {"train": ("none",), "validation": ("ds1",), "test": ("ds2",)}
+    shared_patients = ("201",)
     splits = tuple(_RECORDS)
     recordings_per_shard = 1  # whose 2,300 windows overlap
     info = CorpusInfo(
@@ -94,7 +99,8 @@ of 10 s (3,600 samples at 360 Hz).
   `beat_sample` is its place in the window. `labels_beat` is the type of that beat and `labels_aami` its class by
   ANSI/AAMI EC57 (N, S, V, F, Q). A window holds some ten beats, which may be of several types: `window_symbols` lists
   the annotation symbols of all of them in order, to choose windows without doubt (ventricular flutter waves, in record
-  207, are no beats and not among them). Neighbouring windows overlap: a record's rows are no independent samples.
+  207, are not beats and not among them). Neighbouring windows overlap: a record's rows are not independent.
+- **Labels** are known for every row, one class in each column.
 - **Config `rhythm`**: consecutive windows that do not overlap, each inside one annotated rhythm, from where the rhythm
   begins; a run of less than 10 s gives none. `labels_rhythm` is its name, the code is in `statements`.
 - **Splits** are the customary DS1 and DS2 of 22 records each, and `paced`, the four records of patients with a
@@ -210,7 +216,7 @@ class Annotation:
             if self.notes[i] not in RHYTHMS:
                 raise ValueError(
                     f"MIT-BIH annotation {self.name} has the rhythm {self.notes[i]!r} at sample {begin}: known ones "
-                    f"are {', '.join(RHYTHMS)}; fetch {self.name} again"
+                    f"are {', '.join(RHYTHMS)}; download {self.name} again"
                 )
             runs.append((self.notes[i], begin, end))
         return runs
@@ -232,12 +238,12 @@ def read_annotation(path: str | os.PathLike[str], num_samples: int) -> Annotatio
     try:
         annotation = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
     except Exception as error:  # it raises any kind
-        raise ValueError(f"MIT-BIH annotation {path.name} cannot be read ({error}): fetch {path} again") from error
+        raise ValueError(f"MIT-BIH annotation {path.name} cannot be read ({error}): download {path} again") from error
     samples = np.asarray(annotation.sample, dtype=np.int64)
     if not len(samples) or samples.min() < 0 or samples.max() >= num_samples or (np.diff(samples) < 0).any():
         raise ValueError(
             f"MIT-BIH annotation {path.name} is damaged: it has {len(samples)} annotations, which must be some, in the "
-            f"order of time and within the record's {num_samples} samples; fetch {path} again"
+            f"order of time and within the record's {num_samples} samples; download {path} again"
         )
     notes = [note.rstrip("\0").strip() for note in annotation.aux_note]
     return Annotation(path.name, samples, np.array(annotation.symbol), notes, num_samples)

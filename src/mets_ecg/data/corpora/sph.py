@@ -17,7 +17,8 @@ Decided here: the order of the rows is tested on every file that is read, and a 
 departs from its law by more than 30 % of the limb leads' amplitude (on the ten files the right order departs by 1 % at
 most, aVL and aVF swapped by 54 % and more); lesser breaks are kept, as artefacts are. A file without a row in
 `metadata.csv` is kept, with null in place of what the table would tell. A file whose length is not that of its row, or
-with a value that is not finite, is refused.
+with a value that is not finite, is refused. `statements` is null where the table has none: a cardiologist's list names
+at least one, 1 being a normal ECG. There are no label columns.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from datetime import datetime
 
 from ...io.hdf5 import open_hdf5, read_hdf5
 from ...leads import MAX_LIMB_LEAD_ERROR, STANDARD_LEADS, limb_lead_error
-from ..corpus_builder import CorpusBuilder, CorpusInfo, Recording, is_apple_double, read_table
+from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, is_apple_double, read_table
 from ..rows import age_columns, encode_signal, statements_of
 
 _logger = logging.getLogger(__name__)
@@ -39,12 +40,12 @@ _UNITS_PER_MV = 1250.0  # the recorder's step is 0.8 uV
 # How a cell of each column that must be there is read; an empty one is null.
 _COLUMNS = {
     "ECG_ID": lambda cell: cell.removesuffix(".h5"),
-    "AHA_Code": lambda cell: statements_of(filter(None, cell.replace(" ", "").split(";"))),
+    "AHA_Code": lambda cell: statements_of(filter(None, cell.replace(" ", "").split(";"))) or None,
     "Patient_ID": str,
     "Age": float,
     "Sex": {"M": "male", "F": "female"}.__getitem__,
     "N": int,
-    "Date": datetime.fromisoformat,
+    "Date": lambda cell: datetime.fromisoformat(cell).date().isoformat(),
 }
 
 
@@ -52,6 +53,8 @@ class SPH(CorpusBuilder):
     """SPH: one row a recording, in the order of the table; files that it does not list follow."""
 
     name = "sph"
+    version = 1
+    markers = ("metadata.csv",)
     info = CorpusInfo(
         title="Shandong Provincial Hospital 12-lead ECG database (SPH)",
         description="""\
@@ -69,7 +72,7 @@ class SPH(CorpusBuilder):
   null in place of patient, statements, age, sex and date: null is not "no finding", and such a recording may be
   of a patient who has others.
 - **Age** is the table's, above 89 too (`age_over_89`).
-- **Date**: the day only; `start_time` is its midnight.
+- **Date**: `start_time` is the day only, as `2020-03-04`.
 """,
         version="1",
         licence="cc-by-4.0",
@@ -138,19 +141,19 @@ class SPH(CorpusBuilder):
         listed = recording.fields.get("num_samples", signal.shape[1])
         if signal.shape[1] != listed:
             raise ValueError(
-                f"SPH recording {path} has {signal.shape[1]} samples, but {listed} by metadata.csv: fetch both again"
+                f"SPH recording {path} has {signal.shape[1]} samples, but {listed} by metadata.csv: download both again"
             )
         departure = limb_lead_error(signal, STANDARD_LEADS)
         if departure is not None and departure > MAX_LIMB_LEAD_ERROR:
             raise ValueError(
                 f"SPH recording {path} is not in the order {', '.join(STANDARD_LEADS)}: a limb lead departs from "
-                f"what leads I and II give by {departure:.0%} of the amplitude; fetch it again, or leave it out"
+                f"what leads I and II give by {departure:.0%} of the amplitude; download it again, or leave it out"
             )
         try:
             columns = encode_signal(signal, _UNITS_PER_MV)
         except ValueError as error:
             raise ValueError(
-                f"SPH recording {path} is not in millivolts or damaged ({error}): fetch it again, or leave it out"
+                f"SPH recording {path} is not in millivolts or damaged ({error}): download it again, or leave it out"
             ) from error
         yield {
             "record_id": recording.record_id,

@@ -1,0 +1,1 @@
+"""From publishers' files to a corpus in Parquet: download, shards, card."""
