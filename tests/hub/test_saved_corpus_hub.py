@@ -110,7 +110,7 @@ prepare_folder(SavedCorpus("user/ptb-xl", sampling_rate=100), ECGFeatureExtracto
     session.run(code, str(tmp_path / "prepared"), FIELDS)
     for path in prepared.glob("*.parquet"):
         assert (tmp_path / "prepared" / path.name).read_bytes() == path.read_bytes()
-    assert "# user/ptb-xl (100hz), prepared" in (tmp_path / "prepared" / "README.md").read_text()
+    assert "# ptb-xl (100hz), prepared" in (tmp_path / "prepared" / "README.md").read_text()
 
 
 def test_another_feature_extractor_is_refused_on_the_hub_too(session):

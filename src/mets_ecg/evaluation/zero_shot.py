@@ -43,7 +43,7 @@ def load_labels(rows: Dataset | PreparedRows, task: Task) -> TaskLabels:
         ValueError: the corpus has no such label column or lacks a class, or no row counts.
     """
     if task.label_column not in rows.column_names:
-        known = [name for name in rows.column_names if name.startswith("labels_") or name == "statements"]
+        known = [name for name in sorted(rows.column_names) if name.startswith("labels_") or name == "statements"]
         raise ValueError(
             f"task {task.name} needs the column {task.label_column}; the corpus has {', '.join(known) or 'no labels'}"
         )
