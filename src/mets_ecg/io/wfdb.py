@@ -27,6 +27,9 @@ from .wfdb_header import PER_MILLIVOLT, Header, Signal, broken_header, read_head
 # promise any number, and a compressed file keep that promise in a few kilobytes.
 MAX_SAMPLES = 24 * 3600 * 250 * 3
 
+# What samples that were not recorded are, by the type that the file's format decodes to.
+_NOT_RECORDED = {np.dtype(kind): int(np.iinfo(kind).min) for kind in (np.int16, np.int32)}
+
 
 class _Part(NamedTuple):
     """A segment and its place in the whole record."""
@@ -84,7 +87,7 @@ def read_wfdb(path: str | os.PathLike[str]) -> ECGRecord:
             # 64 bit until the gain is applied: 24- and 32-bit samples do not fit the mantissa of float32.
             values = (samples - float(lead.baseline)) / (lead.gain or 1.0)
             values *= _unit_scale(lead.known_unit, record.units[row])
-            values[samples == np.iinfo(samples.dtype).min] = np.nan
+            values[samples == _NOT_RECORDED[samples.dtype]] = np.nan
             signal[row, columns] = values
     return ECGRecord(
         signal=signal,
@@ -324,7 +327,7 @@ def _check_files(header: Header) -> Header:
                 f"{header.label} cannot be read ({file_name} has {found} bytes where the header says {expected}): the "
                 "header disagrees with the data; download both again"
             )
-    return replace(header, num_frames=num_frames)
+    return header if num_frames == header.num_frames else replace(header, num_frames=num_frames)
 
 
 def _missing(header: Header, file_name: str) -> FileNotFoundError:
@@ -340,11 +343,10 @@ def _damaged(header: Header, file_name: str, error: ValueError) -> ValueError:
 
 def _check_leads(record: _Record) -> None:
     """Check that leads can be rows of a corpus."""
-    # The record's own leads as well: a layout may list one that no segment has.
-    for header, signals, rows in [
-        *((part.header, part.header.signals, part.rows) for part in record.parts),
-        (record.header, record.signals, range(len(record.signals))),
-    ]:
+    described = [(part.header, part.header.signals, part.rows) for part in record.parts]
+    if record.header.segments is not None:  # a layout may list a lead that no segment has
+        described.append((record.header, record.signals, range(len(record.signals))))
+    for header, signals, rows in described:
         names = [signal.name for signal in signals]
         for i, (row, signal) in enumerate(zip(rows, signals, strict=True)):
             if signal.name in names[:i]:
@@ -372,6 +374,8 @@ def _check_lead(header: Header, signal: Signal, first: Signal) -> None:
         )
     if signal.gain < 0:
         raise ValueError(f"{header.label}: {lead} has the gain {signal.gain:g}, which is below 0")
+    if signal is first:
+        return
     if not math.isclose(signal.gain_per_millivolt, first.gain_per_millivolt) or signal.baseline != first.baseline:
         raise ValueError(
             f"{header.label}: {lead} has a gain of {signal.gain:g} and a baseline of {signal.baseline}, and of "
@@ -392,7 +396,7 @@ def _read_part(part: _Part, samples_per_frame: int) -> Iterator[tuple[int, Signa
     start, stop = (frame * samples_per_frame for frame in (part.start, part.start + header.num_frames))
     channels = _read_samples(header)
     for row, signal, channel in zip(part.rows, header.signals, channels, strict=True):
-        not_recorded = np.iinfo(channel.dtype).min
+        not_recorded = _NOT_RECORDED[channel.dtype]
         marker = MARKERS.get(signal.format, not_recorded)
         if marker != not_recorded:
             channel[channel == marker] = not_recorded
@@ -449,7 +453,7 @@ def _check_sums(header: Header, channels: Sequence[np.ndarray]) -> None:
 def _to_int16(samples: np.ndarray, signal: Signal, header: Header) -> np.ndarray:
     if samples.dtype == np.int16:
         return samples
-    recorded = samples != np.iinfo(samples.dtype).min
+    recorded = samples != _NOT_RECORDED[samples.dtype]
     # INVALID_SAMPLE itself is not a value that could be stored.
     if recorded.any() and (samples[recorded].max() > 32767 or samples[recorded].min() <= INVALID_SAMPLE):
         raise ValueError(

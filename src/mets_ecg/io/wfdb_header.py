@@ -55,14 +55,10 @@ class Signal(NamedTuple):
     gain: float | None  # per unit; None where the header states none
     baseline: int
     unit: str | None  # as spelled; None where the header states no gain
+    known_unit: str | None  # "mV", "uV", "V", or another unit as it is spelled
     initial_value: int | None
     checksum: int | None
     name: str
-
-    @property
-    def known_unit(self) -> str | None:
-        """`"mV"`, `"uV"`, `"V"`, or another unit as it is spelled."""
-        return _UNITS.get((self.unit or "").lower(), self.unit)
 
     @property
     def gain_per_millivolt(self) -> float:
@@ -165,6 +161,8 @@ def _parse_header(content: bytes, record_path: str, label: str) -> Header:
         raise broken(f"it promises {num_segments} segments and names {len(lines) - 1}")
     try:
         parsed = tuple((_parse_signal if num_segments is None else _parse_segment)(line) for line in lines[1:])
+        for file_name in {one[0] for one in parsed}:
+            _check_file_name(file_name)
     except ValueError as error:
         raise broken(str(error)) from error
     return Header(
@@ -193,7 +191,6 @@ def _parse_segment(line: str) -> tuple[str, int]:
     match = _SEGMENT_LINE.fullmatch(line)
     if match is None:
         raise ValueError(f"a segment line is {line[:100]!r}")
-    _check_file_name(match[1])
     return match[1], int(match[2])
 
 
@@ -202,31 +199,32 @@ def _parse_signal(line: str) -> Signal:
     match = _SIGNAL_LINE.fullmatch(line)
     if match is None:
         raise ValueError(f"a signal line is {line[:100]!r}")
-    fields = match.groupdict()
-    gain = float(fields["gain"] or 0) or None  # 0 states none, too
-    unit = (fields["unit"] or "mV") if gain else None
+    file, form, frame, skew, offset, gain, baseline, unit, zero, initial, checksum, name = match.groups()
+    gain = float(gain or 0) or None  # 0 states none, too
     if not line.isascii():
-        rest = line.replace(f"/{fields['unit']}", "", 1)
-        if not rest.isascii() or (fields["unit"] or "").lower() not in _UNITS:
+        rest = line.replace(f"/{unit}", "", 1)
+        if not rest.isascii() or (unit or "").lower() not in _UNITS:
             raise ValueError(f"the line {line[:100]!r} has letters that are not ASCII (microvolts are written uV)")
+    unit = (unit or "mV") if gain else None
     signal = Signal(
-        file_name=fields["file"],
-        format=int(fields["form"]),
-        samples_per_frame=int(fields["frame"] or 1),
-        skew=int(fields["skew"] or 0),
-        byte_offset=int(fields["offset"] or 0),
+        file_name=file,
+        format=int(form),
+        samples_per_frame=int(frame or 1),
+        skew=int(skew or 0),
+        byte_offset=int(offset or 0),
         gain=gain,
-        baseline=int(fields["baseline"] or fields["zero"] or 0),
+        baseline=int(baseline or zero or 0),
         unit=unit,
-        initial_value=None if fields["initial"] is None else int(fields["initial"]),
-        checksum=None if fields["checksum"] is None else int(fields["checksum"]),
-        name=fields["name"] or "",
+        known_unit=_UNITS.get((unit or "").lower(), unit),
+        initial_value=None if initial is None else int(initial),
+        checksum=None if checksum is None else int(checksum),
+        name=name or "",
     )
-    _check_file_name(signal.file_name)
     if signal.format not in FORMATS and signal.format not in COMPRESSED and signal.file_name != "~":
         raise ValueError(f"there is no sample format {signal.format}")
-    values = (signal.baseline, signal.initial_value or 0)
-    if signal.samples_per_frame < 1 or not all(-(2**31) <= value < 2**31 for value in values):
+    lowest, highest = -(2**31), 2**31 - 1
+    fits = lowest <= signal.baseline <= highest and lowest <= (signal.initial_value or 0) <= highest
+    if signal.samples_per_frame < 1 or not fits:
         raise ValueError(f"the signal line of {signal.name!r} has an impossible frame, baseline or initial value")
     if gain is not None and not 1e-25 < abs(gain) < 1e25:  # float32 could not represent the samples
         raise ValueError(f"the gain of {signal.name!r} is {gain:g}")

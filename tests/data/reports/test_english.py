@@ -253,7 +253,7 @@ def test_a_broken_line_of_the_glossary_is_named(tmp_path, monkeypatch):
     reports_english._glossary.cache_clear()
     try:
         with pytest.raises(ValueError, match="glossary.tsv, line 2: .*'findign'"):
-            render_english("a")
+            render_english("a report of which no rendering is kept")
     finally:
         monkeypatch.undo()
         reports_english._glossary.cache_clear()

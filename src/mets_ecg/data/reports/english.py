@@ -71,6 +71,7 @@ class _Entry:
     line: int | None = None  # of glossary.tsv
 
 
+@lru_cache(maxsize=10_000)  # half of PTB-XL's reports, and most of what machines write, are there more than once
 def render_english(report: str) -> EnglishReport:
     """Render a report, in German, Swedish or English, as findings in plain English.
 
@@ -89,7 +90,7 @@ def render_english(report: str) -> EnglishReport:
         findings.add(text, entry)
     found = findings.finish()
     return EnglishReport(
-        "".join(f"{one}. " for one in found).strip(), found, len(report_words(cleaned)), tuple(unknown)
+        "".join(f"{one}. " for one in found).strip(), found, len(_WORD.findall(cleaned)), tuple(unknown)
     )
 
 
