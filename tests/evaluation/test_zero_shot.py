@@ -38,6 +38,9 @@ def test_the_labels_of_a_multi_label_task_are_those_of_the_rows(rows, simulated_
 def test_a_corpus_without_the_labels_is_refused(simulated_corpus):
     with pytest.raises(ValueError, match="needs the column labels_findings; the corpus has statements"):
         load_labels(simulated_corpus.remove_columns("labels_findings"), simulated_task())
+    ludb = Dataset.from_dict({"corpus": ["ludb"], "labels_rhythm": [[]]})
+    with pytest.raises(ValueError, match="the corpus has labels_rhythm. A task of ludb is ludb-rhythm"):
+        load_labels(ludb, simulated_task())
 
 
 def test_scores_are_those_of_the_pipeline(rows, simulated_corpus, tiny_model, tiny_processor):

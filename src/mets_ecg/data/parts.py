@@ -31,7 +31,7 @@ def select_part(rows, words: Sequence[str], *, corpus: str = "the corpus", flag:
         flag: that the words come from, for errors.
 
     Raises:
-        ValueError: a word is neither a split of the corpus nor fold numbers, or names no row.
+        ValueError: a word names no row: it is not a split of these recordings, nor are there such folds.
     """
     splits = np.array(rows["split"] if "split" in rows.column_names else ["full"] * len(rows), dtype=object)
     folds = rows["fold"] if "fold" in rows.column_names else [None] * len(rows)
@@ -45,7 +45,10 @@ def select_part(rows, words: Sequence[str], *, corpus: str = "the corpus", flag:
         elif (splits == word).any():
             named = splits == word
         else:
-            named = np.isin(folds, parse_folds(word))
+            try:
+                named = np.isin(folds, parse_folds(word))
+            except ValueError:
+                named = np.zeros(len(rows), dtype=bool)  # perhaps a split whose recordings are not there
         if not named.any():
             known = [f"the splits {', '.join(dict.fromkeys(splits.tolist()))}"]
             if (folds >= 0).any():
@@ -72,7 +75,7 @@ def parse_folds(word: str) -> list[int]:
     """
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
     if match is None or int(match[1]) > int(match[2] or match[1]):
-        raise ValueError(f"{word!r} is neither a split of the corpus nor fold numbers such as 9 or 1-8, all or none")
+        raise ValueError(f"{word!r} is not fold numbers such as 9 or 1-8")
     return list(range(int(match[1]), int(match[2] or match[1]) + 1))
 
 

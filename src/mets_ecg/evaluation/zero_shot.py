@@ -13,7 +13,7 @@ from ..data.prepared_rows import PreparedRows
 from ..modeling_ecg_text import ECGTextModel
 from ..zero_shot_scoring import embed_phrases, zero_shot_scores
 from .statistics import AUROC, SingleLabelMetrics, bootstrap_auroc, single_label_metrics
-from .tasks import Task
+from .tasks import Task, task_of
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,10 @@ def load_labels(rows: Dataset | PreparedRows, task: Task) -> TaskLabels:
     """
     if task.label_column not in rows.column_names:
         known = [name for name in sorted(rows.column_names) if name.startswith("labels_") or name == "statements"]
+        other = task_of(rows["corpus"][0], rows.column_names) if "corpus" in rows.column_names else None
         raise ValueError(
             f"task {task.name} needs the column {task.label_column}; the corpus has {', '.join(known) or 'no labels'}"
+            + (f". A task of {other.corpus} is {other.name}" if other else "")
         )
     names, stated = _classes_of(rows, task.label_column)
     missing = [code for code in task.classes if code not in names]
