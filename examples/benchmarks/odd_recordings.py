@@ -2,7 +2,7 @@
 
     python examples/benchmarks/odd_recordings.py ODD_FOLDER > examples/benchmarks/results/odd_recordings.md
 
-Where the extractor refuses names that are no standard leads, the recording is given again with `lead_names=` that
+Where the extractor refuses names that are not standard leads, the recording is given again with `lead_names=` that
 leaves those channels out, as the error says. What was read is compared with the `wfdb` package, SciPy and the header's
 own checksums, and a refusal's reason is looked up in the files.
 """
@@ -177,7 +177,7 @@ def main() -> None:
     print("    python examples/benchmarks/odd_recordings.py ODD_FOLDER\n")
     print(
         f"{len(rows)} recordings and stray files: {as_is} read, {in_part} read once `lead_names=` leaves out channels "
-        f"that are no standard lead, {len(rows) - as_is - in_part} refused.\n"
+        f"that are not standard leads, {len(rows) - as_is - in_part} refused.\n"
     )
     print("| file | what `ECGFeatureExtractor()` does with its path | checked by |\n| --- | --- | --- |")
     print("\n".join(rows))

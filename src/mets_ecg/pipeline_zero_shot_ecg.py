@@ -90,7 +90,7 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
             multi_label: judge each label on its own.
             top_k: how many labels to return, best first; default all.
             sampling_rate, lead_names, units, crop: see `ECGFeatureExtractor.__call__`.
-            return_details: say for each recording what its scores stand on.
+            return_details: say for each recording what its scores are based on.
             batch_size: recordings, or windows of them, in one forward pass.
 
         Returns:

@@ -5,7 +5,7 @@ import logging
 import pytest
 from datasets import Dataset
 
-from mets_ecg.data.parts import check_patients_disjoint, parse_folds, select_part
+from mets_ecg.data.parts import check_patients_disjoint, named_parts, parse_folds, select_part
 
 ROWS = Dataset.from_dict(
     {
@@ -61,6 +61,11 @@ def test_folds_are_read_from_numbers_and_ranges(word, folds):
 def test_what_names_no_fold_is_refused(word):
     with pytest.raises(ValueError, match="is not fold numbers such as 9 or 1-8"):
         parse_folds(word)
+
+
+def test_ranges_of_folds_are_taken_apart_and_words_of_other_corpora_passed_over():
+    words = ["1-3,9", "ptb-xl:train", "cinc:georgia", "none"]
+    assert named_parts(words, "ptb-xl") == {"fold 1", "fold 2", "fold 3", "fold 9", "train"}
 
 
 def test_a_patient_in_two_parts_is_named_but_for_those_of_the_customary_split(caplog):

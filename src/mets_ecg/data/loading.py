@@ -22,12 +22,15 @@ from .building.build import build_corpus, corpus_key
 from .building.corpus_builder import CorpusBuilder
 from .building.shards import read_summary
 from .corpora import CORPORA, recognise
-from .parts import DEFAULT_PARTS, PARTS, check_patients_disjoint, select_part
+from .parts import DEFAULT_PARTS, PARTS, check_patients_disjoint, select_part, split_words
 from .prepare import prepare
 from .prepared_rows import MemoryMappedRows, PreparedRows, join_rows, open_stream
 from .saved_corpus import SavedCorpus
 
 _logger = logging.getLogger(__name__)
+
+
+_ONLY_PREPARED_STREAM = "only prepared rows are streamed: write them by `mets-ecg prepare`, and name them by --data"
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,9 @@ def load_parts(
 
 def _check_prefixes(arguments: DataArguments, corpora: Mapping) -> None:
     for part in PARTS:
-        for word in ",".join(getattr(arguments, part) or ()).split(","):
-            name, colon, _ = word.rpartition(":")
-            if colon and name not in corpora:
-                raise ValueError(f"--{part} {word}: there is no corpus {name!r} here, only {', '.join(corpora)}")
+        for name, word in split_words(getattr(arguments, part) or ()):
+            if name and name not in corpora:
+                raise ValueError(f"--{part} {name}:{word}: there is no corpus {name!r} here, only {', '.join(corpora)}")
 
 
 def _open_corpora(feature_extractor, arguments: DataArguments, corpus, task_corpus) -> list[_OpenCorpus]:
@@ -112,15 +114,9 @@ def _open_corpora(feature_extractor, arguments: DataArguments, corpus, task_corp
         return [_open(name, corpus)]
     if arguments.source is not None:
         if arguments.streaming:
-            raise ValueError(
-                "only prepared rows are streamed: write them by `mets-ecg prepare`, and name them by --data"
-            )
+            raise ValueError(_ONLY_PREPARED_STREAM)
         whose = arguments.corpus
-        if (
-            whose is None
-            and task_corpus in CORPORA
-            and any(any(Path(arguments.source).glob(marker)) for marker in CORPORA[task_corpus].markers)
-        ):
+        if whose is None and task_corpus in CORPORA and CORPORA[task_corpus].recognises(arguments.source):
             whose = task_corpus
         rows = load_corpus(
             source=arguments.source,
@@ -163,9 +159,7 @@ def _open(name: str, rows, summary: Mapping | None = None) -> _OpenCorpus:
 def _rows_of(saved: SavedCorpus, feature_extractor: ECGFeatureExtractor, streaming: bool) -> Dataset | PreparedRows:
     if saved.feature_extractor is None:
         if streaming:
-            raise ValueError(
-                "only prepared rows are streamed: write them by `mets-ecg prepare`, and name them by --data"
-            )
+            raise ValueError(_ONLY_PREPARED_STREAM)
         return saved.dataset()
     _check_prepared_by(saved, feature_extractor)
     if streaming:

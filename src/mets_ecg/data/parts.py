@@ -58,13 +58,25 @@ def select_part(rows, words: Sequence[str], *, corpus: str = "the corpus", flag:
     return rows.select(np.flatnonzero(chosen).tolist()) if chosen.any() else None
 
 
+def split_words(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the corpus, `""` where none is named, and the part that each word names; commas separate words too."""
+    split = (word.rpartition(":") for word in ",".join(words).split(",") if word)
+    return [(corpus, part) for corpus, _, part in split]
+
+
 def _own_words(words: Sequence[str], corpus: str) -> list[str]:
-    own = []
-    for word in ",".join(words).split(","):
-        name, colon, rest = word.rpartition(":")
-        if word and (not colon or name == corpus):
-            own.append(rest)
-    return own
+    return [part for name, part in split_words(words) if name in ("", corpus)]
+
+
+def named_parts(words: Sequence[str], corpus: str) -> set[str]:
+    """Return what words name of a corpus, ranges of folds taken apart: `{"ds1", "all", "fold 1", "fold 2"}`."""
+    named = set()
+    for word in _own_words(words, corpus):
+        try:
+            named |= {f"fold {fold}" for fold in parse_folds(word)}
+        except ValueError:
+            named.add(word)
+    return named - {"none"}
 
 
 def parse_folds(word: str) -> list[int]:

@@ -14,6 +14,7 @@ from mets_ecg_cli.evaluate import EvaluateArguments
 from mets_ecg_cli.parser import read_yaml
 
 from ..data.loading import load_parts
+from ..data.parts import named_parts
 from ..data.prepared_rows import PreparedRows
 from .table import ZeroShotTable, zero_shot_table
 from .tasks import get_task
@@ -64,24 +65,11 @@ def _seen_parts(model: str, words: dict) -> dict[str, str]:
     """Return by corpus what of the test part the checkpoint was trained or chosen on, by its own record."""
     seen = {}
     for corpus, own in _saved(model, "metrics.json").get("parts", {}).items():
-        used = {word for part in ("train", "validation") for word in _single_words(own.get(part, ()))}
-        both = sorted(used & set(_single_words(words.get(corpus, {}).get("test", ()))))
+        used = named_parts([*own.get("train", ()), *own.get("validation", ())], corpus)
+        both = sorted(used & named_parts(words.get(corpus, {}).get("test", ()), corpus))
         if both:
             seen[corpus] = ", ".join(both)
     return seen
-
-
-def _single_words(words) -> list[str]:
-    """Return words with ranges of folds taken apart; `all` and `none` name no part of their own."""
-    single = []
-    for word in ",".join(words).split(","):
-        word = word.rpartition(":")[2]
-        first, dash, last = word.partition("-")
-        if dash and first.isdigit() and last.isdigit():
-            single += [f"fold {fold}" for fold in range(int(first), int(last) + 1)]
-        elif word not in ("none", ""):
-            single.append(f"fold {word}" if word.isdigit() else word)
-    return single
 
 
 def _text_column(rows: PreparedRows, trained: dict) -> str | None:

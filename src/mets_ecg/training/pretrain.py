@@ -13,6 +13,7 @@ from mets_ecg_cli.pretrain import PretrainArguments
 
 from ..configuration_ecg_text import build_ecg_config
 from ..data.loading import LoadedParts, load_parts
+from ..data.parts import PARTS
 from ..data.prepared_rows import PreparedRows
 from ..data.text_embeddings import encode_texts, read_texts
 from ..evaluation.statistics import auroc, macro_average
@@ -61,7 +62,7 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
         load_labels(parts.test, task)  # says before training what the table at the end would say
 
     trainable, own_texts = _with_text(parts.train, arguments)
-    counts = {part: 0 if rows is None else len(rows) for part, rows in _by_part(parts).items()}
+    counts = {part: len(getattr(parts, part) or ()) for part in PARTS}
     counts |= {"train": len(trainable), "without_text": len(parts.train) - len(trainable)}
     if counts["without_text"]:
         print(f"left out of training: {counts['without_text']} records whose {arguments.text_column} says nothing")
@@ -156,10 +157,6 @@ def _load_parts(arguments: PretrainArguments, processor: ECGProcessor, corpus: D
             f"there is nothing to train on, {', '.join(parts.words)} has no part for it: name one by --train"
         )
     return parts
-
-
-def _by_part(parts: LoadedParts) -> dict:
-    return {"train": parts.train, "validation": parts.validation, "test": parts.test}
 
 
 def _with_text(rows: PreparedRows, arguments: PretrainArguments) -> tuple[PreparedRows, list[tuple[str, ...]]]:

@@ -133,6 +133,11 @@ class CorpusBuilder(ABC):
         return corpus_features(self.label_columns, self.extra_columns)
 
     @classmethod
+    def recognises(cls, folder: str | os.PathLike[str]) -> bool:
+        """Return whether a folder has a file or folder that only this publisher's has."""
+        return any(any(Path(folder).glob(marker)) for marker in cls.markers)
+
+    @classmethod
     def download_patterns(cls, config: str) -> tuple[str, ...]:
         """Return which of the publisher's files this config needs, as shell patterns."""
         return ("*",)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import hashlib
 import os
@@ -10,7 +9,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PureWindowsPath
@@ -18,10 +17,10 @@ from typing import TypeVar
 from urllib.parse import quote
 
 import requests
-from huggingface_hub.utils import WeakFileLock
 from tqdm.auto import tqdm
 
 from ... import __version__
+from .locking import locked
 
 _Result = TypeVar("_Result")
 
@@ -100,7 +99,7 @@ def download(
     content = client.get_list()
     chosen = _choose(_read_list(content, base_url), patterns, base_url)
     folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder):
+    with locked(folder / _LOCK, f"downloads into {str(folder)!r}"):
         _keep_list(folder / _SUMS, content, base_url)
         # Its threads are daemons: Ctrl-C does not wait for one that waits for a silent server.
         pool = ThreadPool(num_workers)
@@ -155,19 +154,6 @@ def _choose(sums: Mapping[str, str], patterns: Sequence[str], base_url: str) -> 
             )
         wanted.update(matching)
     return {path: digest for path, digest in sums.items() if path in wanted}
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(WeakFileLock(folder / _LOCK, timeout=0.1))
-        except TimeoutError as error:
-            raise RuntimeError(
-                f"another process downloads into {str(folder)!r} (it has locked {_LOCK}): wait for it or stop it; "
-                "if there is none, remove that file"
-            ) from error
-        yield
 
 
 def _keep_list(path: Path, content: bytes, base_url: str) -> None:

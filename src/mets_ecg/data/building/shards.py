@@ -31,10 +31,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Array2D, ClassLabel, Features, List, Value
-from huggingface_hub.utils import WeakFileLock
 from tqdm.auto import tqdm
 
 from ..rows import ROW_FORMAT_VERSION
+from .locking import locked
 
 _logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def write_shards(
         finished = _read_finished(folder, shards, key, replaces)
         if finished is None:
             working.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_lock(lock))
+            stack.enter_context(locked(lock, "builds here"))
             stack.callback(lock.unlink, missing_ok=True)
             finished = _read_finished(folder, shards, key, replaces)  # by the process that had the lock until now
         if finished is None:
@@ -247,19 +247,6 @@ def _read_finished(folder: Path, shards: Sequence[Shard], key: str, replaces: st
     for split in dict.fromkeys(map(_split_of, shards)):
         split_files(folder, split)
     return finished if finished["key"] == key else None
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(WeakFileLock(path, timeout=0.1))
-        except TimeoutError as error:
-            raise RuntimeError(
-                f"another process builds here (it has locked {str(path)!r}): wait for it, or stop it; if there is "
-                "none, remove that file"
-            ) from error
-        yield
 
 
 def _report_unusable(working: Path, shards: Sequence[Shard], todo: Sequence[Shard]) -> None:

@@ -29,7 +29,7 @@ def recognise(source: str | os.PathLike[str], corpus: str | None = None) -> type
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: there is no such corpus; or the folder is that of none, or of several.
+        ValueError: there is no such corpus; or the folder is not recognised, or could be of several.
     """
     if corpus is not None:
         if corpus not in CORPORA:
@@ -38,7 +38,7 @@ def recognise(source: str | os.PathLike[str], corpus: str | None = None) -> type
     folder = Path(source)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {str(source)!r}: give a corpus as its publisher lays it out")
-    found = [kind for kind in CORPORA.values() if any(any(folder.glob(marker)) for marker in kind.markers)]
+    found = [kind for kind in CORPORA.values() if kind.recognises(folder)]
     if len(found) != 1:
         what = f"could be {' or '.join(kind.name for kind in found)}" if found else "is not that of a known corpus"
         raise ValueError(f"the folder {str(source)!r} {what}: say which by --corpus, one of {', '.join(CORPORA)}")
