@@ -19,6 +19,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
+@pytest.fixture(autouse=True)
+def no_texts_of_earlier_tests(tmp_path, monkeypatch):
+    """What text encoders made is kept from run to run; a test shall not find what another left."""
+    from mets_ecg.data import text_cache
+
+    monkeypatch.setattr(text_cache, "cache_folder", lambda: tmp_path / "texts")
+
+
 @pytest.fixture(scope="session")
 def ptb_xl_source() -> Path:
     """33 real recordings in PTB-XL's own layout."""

@@ -95,6 +95,28 @@ def _one_direction(logits, positives, ignored, decoupled) -> torch.Tensor:
     return loss.sum() / counted.sum().clamp(min=1)
 
 
+def vocabulary_loss(
+    logits_per_ecg: torch.Tensor, text_ids_per_record: torch.Tensor, text_counts: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of each ECG over all distinct texts of a corpus, in place of those of a batch.
+
+    A record's target is spread over its own texts in proportion to 1/sqrt(number of records that contain them). How
+    common a text is, is added to its logit, in training only, and so need not go into the ECG's vector.
+
+    Args:
+        logits_per_ecg: `(ECGs, distinct texts)` scaled similarities.
+        text_ids_per_record: `(ECGs, most texts a record has)`, which texts are the ECG's; -1 where it has fewer.
+        text_counts: `(distinct texts,)`, how many records contain each, at least 1.
+
+    Source: logit adjustment, arXiv 2007.07314.
+    """
+    logits = logits_per_ecg.float() + text_counts.log()
+    own = text_ids_per_record.clamp(min=0)
+    weights = text_counts[own].rsqrt() * (text_ids_per_record >= 0)
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    return (logits.logsumexp(dim=1) - (weights * logits.gather(1, own)).sum(dim=1)).mean()
+
+
 @dataclass
 class ECGTextOutput(ModelOutput):
     """Output of `ECGTextModel`.
@@ -105,6 +127,7 @@ class ECGTextOutput(ModelOutput):
         logits_per_text: its transpose.
         ecg_embeds: `(ECGs, projection_dim)`, of length 1 where similarity is cosine.
         text_embeds: `(texts, projection_dim)`, of length 1 where similarity is cosine.
+        logit_scale: scalar, the factor on similarities.
         ecg_model_output: the ECG encoder's `ECGEncoderOutput`.
         text_pooled: `(texts, text hidden size)`, the text encoder's pooled output before centring and projection.
         text_model_output: the text encoder's whole output; None where `text_pooled` was given.
@@ -115,6 +138,7 @@ class ECGTextOutput(ModelOutput):
     logits_per_text: torch.FloatTensor | None = None
     ecg_embeds: torch.FloatTensor | None = None
     text_embeds: torch.FloatTensor | None = None
+    logit_scale: torch.FloatTensor | None = None
     ecg_model_output: ECGEncoderOutput | None = None
     text_pooled: torch.FloatTensor | None = None
     text_model_output: BaseModelOutput | None = None
@@ -253,6 +277,8 @@ class ECGTextModel(ECGPreTrainedModel):
     def _freeze_text_model(self) -> None:
         if self.config.freeze_text_model:
             self.text_model.requires_grad_(False).eval()
+        elif self.config.text_pooling != "pooler" and getattr(self.text_model, "pooler", None) is not None:
+            self.text_model.pooler.requires_grad_(False)  # not used: several processes would wait for its gradient
 
     def train(self, mode: bool = True) -> ECGTextModel:
         """Set training mode; a frozen text encoder stays in evaluation mode."""
@@ -386,9 +412,10 @@ class ECGTextModel(ECGPreTrainedModel):
             text_pooled, text_output = self._encode_text(input_ids, attention_mask, output_hidden_states)
         ecg_embeds = self.normalize_features(self.ecg_projection(ecg_output.pooler_output))
         text_embeds = self.normalize_features(self.project_text(text_pooled))
+        logit_scale = self.get_logit_scale()
         # Not in half precision, which at a scale near its limit would round logits to halves.
         with torch.autocast(ecg_embeds.device.type, enabled=False):
-            logits_per_ecg = self.get_logit_scale() * ecg_embeds.float() @ text_embeds.float().T
+            logits_per_ecg = logit_scale * ecg_embeds.float() @ text_embeds.float().T
 
         loss = None
         if return_loss:
@@ -401,6 +428,7 @@ class ECGTextModel(ECGPreTrainedModel):
             logits_per_text=logits_per_ecg.T,
             ecg_embeds=ecg_embeds,
             text_embeds=text_embeds,
+            logit_scale=logit_scale,
             ecg_model_output=ecg_output,
             text_pooled=text_pooled,
             text_model_output=text_output,

@@ -24,8 +24,20 @@ def test_each_distinct_text_is_encoded_once_and_found_for_every_record(tiny_mode
             assert torch.allclose(found.pooled[row], expected, atol=1e-6)
 
 
+def test_texts_are_drawn_from_the_record_and_common_ones_less_often():
+    texts = RecordTexts(tuple("abcd"), torch.tensor([[0, 1, 2], [3, -1, -1], *[[2, -1, -1]] * 3]))
+    source = torch.Generator().manual_seed(0)
+    drawn = torch.stack([texts.draw(torch.tensor([0, 1, 2]), source) for _ in range(2000)])
+    assert (drawn[:, 1] == 3).all() and (drawn[:, 2] == 2).all()
+    # Text 2 is held by four records where 0 and 1 are held by one: 1 / 2 beside 1 and 1.
+    shares = torch.bincount(drawn[:, 0], minlength=3)[:3] / len(drawn)
+    assert shares == pytest.approx(torch.tensor([0.4, 0.4, 0.2]), abs=0.04)
+
+
 def test_the_mean_of_a_record_is_over_its_own_texts():
-    texts = RecordTexts(torch.tensor([[1.0, 0.0], [3.0, 2.0], [5.0, 6.0]]), torch.tensor([[0, 2], [1, -1]]))
+    texts = RecordTexts(
+        ("a", "b", "c"), torch.tensor([[0, 2], [1, -1]]), torch.tensor([[1.0, 0.0], [3.0, 2.0], [5.0, 6.0]])
+    )
     assert texts.mean_of_records().tolist() == [[3.0, 3.0], [3.0, 2.0]]
 
 

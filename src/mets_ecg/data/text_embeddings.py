@@ -1,9 +1,13 @@
-"""The texts of records: which column they are read from, and frozen text encoded once a distinct string."""
+"""The texts of records: which column they are read from, and frozen text encoded once a distinct string.
+
+What a frozen text encoder made of a text is kept on disk, see `text_cache.py`.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import get_args
 
@@ -15,6 +19,10 @@ from mets_ecg_cli.pretrain import TextColumn
 
 from ..modeling_ecg_text import ECGTextModel
 from .reports.cleaning import clean_report, is_trainable
+from .text_cache import TextCache
+
+# What an interruption may cost.
+_SECONDS_BETWEEN_SAVES = 20
 
 
 def read_texts(rows, column: TextColumn) -> list[tuple[str, ...]]:
@@ -45,24 +53,26 @@ def read_texts(rows, column: TextColumn) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class RecordTexts:
-    """The texts of some records, encoded.
+    """The texts of some records.
 
     Attributes:
-        pooled: `(distinct, text hidden size)`, each distinct text once, on the CPU.
-        text_ids_per_record: `(records, most texts a record has)` rows of `pooled` that are a record's; -1 where it has
+        distinct: each distinct text once, with the processor's report template round it.
+        text_ids_per_record: `(records, most texts a record has)` positions in `distinct` of a record's; -1 where it has
             fewer.
+        pooled: `(distinct, text hidden size)`, the texts encoded, on the CPU; None where they are not.
     """
 
-    pooled: torch.Tensor
+    distinct: tuple[str, ...]
     text_ids_per_record: torch.Tensor
+    pooled: torch.Tensor | None = None
 
     def mean_of_records(self) -> torch.Tensor:
-        """Return each record's mean over its texts, `(records, text hidden size)`."""
+        """Return each record's mean over its encoded texts, `(records, text hidden size)`."""
         present = (self.text_ids_per_record >= 0).unsqueeze(-1)
         return (self.pooled[self.text_ids_per_record.clamp(min=0)] * present).sum(dim=1) / present.sum(dim=1)
 
     def draw(self, records: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return one text of each of these records: `(len(records),)` rows of `pooled`.
+        """Return one text of each of these records: `(len(records),)` positions in `distinct`.
 
         Texts are sampled in proportion to 1/sqrt(number of records that contain them): drawn evenly, two steps in five
         would ask for "sinus rhythm" or an axis (PTB-XL), and more is to be learnt from the rest.
@@ -72,18 +82,33 @@ class RecordTexts:
         return text_ids_per_record.gather(1, torch.multinomial(weights, 1, generator=generator))[:, 0]
 
     @cached_property
+    def counts(self) -> torch.Tensor:
+        """How many records contain each distinct text, `(distinct,)`."""
+        present = self.text_ids_per_record[self.text_ids_per_record >= 0]
+        return torch.bincount(present, minlength=len(self.distinct))
+
+    @cached_property
     def _weights(self) -> torch.Tensor:
-        return (
-            torch.bincount(self.text_ids_per_record[self.text_ids_per_record >= 0], minlength=len(self.pooled))
-            .clamp(min=1)
-            .rsqrt()
-        )
+        return self.counts.clamp(min=1).rsqrt()
+
+
+def index_texts(processor, texts: Sequence[Sequence[str]]) -> RecordTexts:
+    """Return the texts of some records, at least one each, with the processor's report template; not encoded."""
+    counts = np.array([len(own) for own in texts])
+    ids: dict[str, int] = {}
+    flat = [ids.setdefault(processor.format_report(text), len(ids)) for own in texts for text in own]
+    text_ids_per_record = torch.full((len(texts), int(counts.max())), -1)
+    # The i-th text of a record goes into its i-th column.
+    within = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rows = torch.from_numpy(np.repeat(np.arange(len(texts)), counts))
+    text_ids_per_record[rows, torch.from_numpy(within)] = torch.tensor(flat)
+    return RecordTexts(tuple(ids), text_ids_per_record)
 
 
 def encode_texts(
     model: ECGTextModel, processor, texts: Sequence[Sequence[str]], *, batch_size: int = 64, progress: bool = True
 ) -> RecordTexts:
-    """Encode the texts of some records, every distinct text once.
+    """Encode the texts of some records, every distinct text once; those of a frozen text encoder once for all runs.
 
     Args:
         model: its text encoder is used in evaluation mode.
@@ -92,33 +117,30 @@ def encode_texts(
         batch_size: texts in one forward pass.
         progress: show a bar, on a terminal.
     """
-    counts = np.array([len(own) for own in texts])
-    flat = [processor.format_report(text) for own in texts for text in own]
-    pooled, index = _encode_distinct(model, processor, flat, batch_size=batch_size, progress=progress)
-    text_ids_per_record = torch.full((len(texts), int(counts.max())), -1)
-    # The i-th text of a record goes into its i-th column.
-    within = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)
-    text_ids_per_record[torch.from_numpy(np.repeat(np.arange(len(texts)), counts)), torch.from_numpy(within)] = index
-    return RecordTexts(pooled, text_ids_per_record)
+    indexed = index_texts(processor, texts)
+    cache = TextCache.of(model, processor) if model.config.freeze_text_model else None
+    pooled = _encode(model, processor, indexed.distinct, cache, batch_size=batch_size, progress=progress)
+    return replace(indexed, pooled=pooled)
 
 
 @torch.no_grad()
-def _encode_distinct(model, processor, texts: Sequence[str], *, batch_size: int, progress: bool):
-    """Return each distinct text's pooled output, and for each text given its row there."""
-    ids: dict[str, int] = {}
-    index = torch.tensor([ids.setdefault(text, len(ids)) for text in texts])
-    distinct = list(ids)
+def _encode(model, processor, distinct: Sequence[str], cache: TextCache | None, *, batch_size: int, progress: bool):
+    pooled = torch.empty((len(distinct), model.config.text_config.hidden_size))
+    missing = np.arange(len(distinct)) if cache is None else cache.read(distinct, out=pooled)
     # Texts of about the same length share a batch, so that little of it is padding.
-    by_length = np.argsort([len(text) for text in distinct], kind="stable")
+    by_length = missing[np.argsort([len(distinct[i]) for i in missing], kind="stable")]
     was_training = model.training
     model.eval()
-    parts = []
-    starts = range(0, len(distinct), batch_size)
+    unsaved, saved_at = [], time.monotonic()
+    starts = range(0, len(by_length), batch_size)
     for start in tqdm(starts, desc="encoding texts", unit="batch", disable=None if progress else True):
-        batch = [distinct[i] for i in by_length[start : start + batch_size]]
-        inputs = processor(text=batch, return_tensors="pt").to(model.device)
-        parts.append(model.encode_text(inputs["input_ids"], inputs["attention_mask"]).float().cpu())
+        ids = by_length[start : start + batch_size]
+        inputs = processor(text=[distinct[i] for i in ids], return_tensors="pt").to(model.device)
+        pooled[ids] = model.encode_text(inputs["input_ids"], inputs["attention_mask"]).float().cpu()
+        unsaved.extend(ids)
+        last = start + batch_size >= len(by_length)
+        if cache is not None and (last or time.monotonic() - saved_at > _SECONDS_BETWEEN_SAVES):
+            cache.add([distinct[i] for i in unsaved], pooled[unsaved])
+            unsaved, saved_at = [], time.monotonic()
     model.train(was_training)
-    pooled = torch.empty((len(distinct), parts[0].shape[1]))
-    pooled[torch.from_numpy(by_length)] = torch.cat(parts)
-    return pooled, index
+    return pooled

@@ -1,1 +1,1 @@
-"""Training on Accelerate: arguments, the loop, objectives and checkpoints."""
+"""Training on Accelerate: the loop, the methods it trains by, and what a run keeps."""

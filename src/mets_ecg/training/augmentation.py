@@ -22,13 +22,18 @@ def shift_in_time(input_values: torch.Tensor, max_shift: int, generator: torch.G
     return shifted
 
 
-def drop_leads(lead_mask: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
-    """Mask each lead with a probability; a record that would lose all its leads keeps them.
+def drop_leads(
+    lead_mask: torch.Tensor, probability: float, generator: torch.Generator, *, part_of_records: float = 1.0
+) -> torch.Tensor:
+    """Mask each lead of some records with a probability; a record that would lose all its leads keeps them.
 
     Args:
         lead_mask: bool `(batch, leads)`.
         probability: of each lead.
         generator: source of the draws.
+        part_of_records: probability of a record to be among them.
     """
-    kept = lead_mask & (torch.rand(lead_mask.shape, generator=generator) >= probability).to(lead_mask.device)
+    dropped = torch.rand(lead_mask.shape, generator=generator) < probability
+    dropped &= torch.rand((len(lead_mask), 1), generator=generator) < part_of_records
+    kept = lead_mask & ~dropped
     return torch.where(kept.any(dim=1, keepdim=True), kept, lead_mask)

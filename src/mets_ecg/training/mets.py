@@ -1,0 +1,190 @@
+"""METS: an ECG encoder aligned with a text encoder, frozen as in its paper, by contrast (arXiv 2303.12311)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from mets_ecg_cli.pretrain import PretrainArguments
+
+from ..configuration_ecg_text import build_ecg_config
+from ..data.prepared_rows import PreparedRows
+from ..data.text_embeddings import RecordTexts, encode_texts, index_texts, read_texts
+from ..evaluation.statistics import auroc, macro_average
+from ..evaluation.tasks import Task
+from ..evaluation.zero_shot import embed_pooled, encode_ecgs, load_labels, score_prompts
+from ..feature_extraction_ecg import ECGFeatureExtractor
+from ..modeling_ecg_text import ECGTextModel, info_nce_loss, pair_texts, vocabulary_loss
+from ..processing_ecg import ECGProcessor
+from ..text_models import load_text_tokenizer
+from .augmentation import drop_leads, shift_in_time
+from .method import Method
+from .processes import gather, gather_in_order, own_share
+
+
+class METS(Method):
+    """An ECG against its own text; where a record has several, one is drawn a step, or with the vocabulary, all count.
+
+    Args:
+        arguments: of the run.
+        task: whose zero-shot AUROC `validate` measures too; it chooses nothing.
+    """
+
+    name = "mets"
+    best = "validation_loss"
+
+    def __init__(self, arguments: PretrainArguments, task: Task | None = None):
+        self.arguments = arguments
+        self.task = task
+        self.counts: dict[str, int] = {}
+
+    def build(self) -> tuple[ECGTextModel, ECGProcessor]:
+        """Make the model with a new ECG encoder, and its processor, as the recipe describes them.
+
+        Raises:
+            ValueError: the encoder's leads or rate are not those of the feature extractor, or the time shift is longer
+                than its window.
+            TypeError: the recipe names a field that there is not.
+            OSError: the text model is not there.
+        """
+        arguments = self.arguments
+        extractor = ECGFeatureExtractor(**arguments.feature_extractor)
+        fields = dict(arguments.model)
+        own = {"num_leads": len(extractor.lead_names), "sampling_rate": extractor.sampling_rate}
+        ecg_config = build_ecg_config({**own, **fields.pop("ecg_config", {})})
+        for name, value in own.items():
+            if getattr(ecg_config, name) != value:
+                raise ValueError(
+                    f"the recipe's encoder has {name}={getattr(ecg_config, name)}, its feature extractor gives {value}"
+                )
+        if extractor.max_duration is not None and arguments.time_shift >= extractor.max_duration:
+            raise ValueError(
+                f"--time-shift {arguments.time_shift:g} s would shift recordings out of their window of "
+                f"{extractor.max_duration:g} s"
+            )
+        tokenizer = load_text_tokenizer(arguments.text_model, revision=fields.get("text_model_revision"))
+        languages = None if arguments.text_column == "report" else ["en"]
+        self.processor = ECGProcessor(extractor, tokenizer, **{"languages": languages, **arguments.processor})
+        self.model = ECGTextModel.from_ecg_text_pretrained(ecg_config, arguments.text_model, **fields)
+        self.max_shift = round(arguments.time_shift * extractor.sampling_rate)
+        limit = self.processor.max_length
+        positions = getattr(self.model.config.text_config, "max_position_embeddings", limit)
+        if limit > positions:
+            raise ValueError(f"the processor's max_length={limit} is above the text model's {positions} positions")
+        return self.model, self.processor
+
+    def setup(self, train: PreparedRows, validation: PreparedRows | None) -> PreparedRows:
+        kept, texts = self._read_texts(train)
+        self.counts = {"train": len(kept), "without_text": len(train) - len(kept)}
+        self.texts = self._encode(texts)
+        self.counts["distinct_texts"] = len(self.texts.distinct)
+        if self.model.config.text_centering:
+            # Over records, not over distinct texts: the common wording is what must go. Of a text encoder that is
+            # trained it is the mean at the start.
+            encoded = self.texts if self.frozen else encode_texts(self.model, self.processor, texts)
+            self.model.text_mean.copy_(encoded.mean_of_records().mean(dim=0))
+        if self.arguments.negatives == "vocabulary":
+            self._vocabulary = self.texts.pooled.to(self.model.device), self.texts.counts.to(self.model.device)
+        self.validation = None if validation is None else _Validation(self, validation)
+        return train.select(kept)
+
+    @property
+    def frozen(self) -> bool:
+        """The text encoder is not trained, so that a text's vector stays the same."""
+        return self.model.config.freeze_text_model
+
+    def _encode(self, texts: list[tuple[str, ...]]) -> RecordTexts:
+        return encode_texts(self.model, self.processor, texts) if self.frozen else index_texts(self.processor, texts)
+
+    def _read_texts(self, rows: PreparedRows) -> tuple[list[int], list[tuple[str, ...]]]:
+        """Return which rows have something to learn from, and their texts."""
+        texts = read_texts(rows, self.arguments.text_column)
+        kept = [i for i, own in enumerate(texts) if own]
+        return kept, [texts[i] for i in kept]
+
+    def collate(self, batch: dict, generator: torch.Generator) -> dict:
+        """Draw a text for each record, and change the recordings a little."""
+        batch["text_ids_per_record"] = self.texts.text_ids_per_record[batch["index"]]
+        if self.arguments.negatives == "batch":
+            batch["text_ids"] = self.texts.draw(batch["index"], generator)
+            if self.frozen:
+                batch["text_pooled"] = self.texts.pooled[batch["text_ids"]]
+            else:
+                batch |= self.processor(text=[self.texts.distinct[i] for i in batch["text_ids"]], return_tensors="pt")
+        if self.max_shift and "ecg_attention_mask" not in batch:
+            batch["input_values"] = shift_in_time(batch["input_values"], self.max_shift, generator)
+        if self.arguments.lead_dropout:
+            batch["lead_mask"] = drop_leads(
+                batch["lead_mask"],
+                self.arguments.lead_dropout,
+                generator,
+                part_of_records=self.arguments.lead_dropout_records,
+            )
+        if batch["lead_mask"].all():
+            del batch["lead_mask"]  # the model takes its path without a mask
+        return batch
+
+    def losses(self, model, batch: dict) -> dict[str, torch.Tensor]:
+        """Return METS' one term: InfoNCE over the texts of all processes, or cross-entropy over the vocabulary."""
+        inputs = {name: batch.get(name) for name in ("input_values", "ecg_attention_mask", "lead_mask")}
+        if self.arguments.negatives == "vocabulary":
+            pooled, counts = self._vocabulary
+            logits = model(**inputs, text_pooled=pooled).logits_per_ecg
+            return {"contrastive": vocabulary_loss(logits, batch["text_ids_per_record"], counts)}
+        texts = {name: batch.get(name) for name in ("text_pooled", "input_ids", "attention_mask")}
+        output = model(**inputs, **texts)
+        logits = output.logit_scale * gather(output.ecg_embeds).float() @ gather(output.text_embeds).float().T
+        text_ids, own = gather(batch["text_ids"]), gather(batch["text_ids_per_record"])
+        return {"contrastive": self._info_nce(logits, text_ids, own)}
+
+    def _info_nce(self, logits: torch.Tensor, text_ids: torch.Tensor, text_ids_per_record: torch.Tensor):
+        config = self.model.config
+        positives, ignored = pair_texts(text_ids, config.duplicate_text_policy, text_ids_per_record)
+        return info_nce_loss(logits, positives, ignored, decoupled=config.loss_type == "decoupled")
+
+    def validate(self) -> dict[str, float]:
+        return {} if self.validation is None else self.validation()
+
+
+class _Validation:
+    """The loss on the validation rows, and beside it the zero-shot macro AUROC. Each row is encoded once."""
+
+    def __init__(self, method: METS, rows: PreparedRows):
+        self.method, self.task, self.rows = method, method.task, rows
+        self.kept, self._own_texts = method._read_texts(rows)
+        if len(self.kept) < 2:
+            raise ValueError("a contrastive loss needs at least 2 validation records: name others by --validation")
+        self.texts = method._encode(self._own_texts)
+        has_labels = self.task is not None and self.task.label_column in rows.column_names
+        self.truth = load_labels(rows, self.task) if has_labels else None
+
+    @torch.no_grad()
+    def __call__(self) -> dict[str, float]:
+        model = self.method.model
+        embeds = gather_in_order(embed_pooled(model, encode_ecgs([model], own_share(self.rows))[0]), len(self.rows))
+        texts = self.texts if self.method.frozen else encode_texts(model, self.method.processor, self._own_texts)
+        text_embeds = model.normalize_features(model.project_text(texts.pooled.to(model.device))).float().cpu()
+        scale = float(model.logit_scale.exp().clamp(max=model.config.logit_scale_max))
+        measured = {"validation_loss": self._loss(embeds[self.kept], text_embeds, texts, scale)}
+        if self.truth is not None:
+            prompts = self.task.phrase_prompts(*(self.method.processor.languages or ()))
+            scores = score_prompts(model, self.method.processor, embeds[self.truth.rows], prompts)
+            measured["zero_shot_macro_auroc"] = macro_average(auroc(self.truth.labels, scores))
+        return measured
+
+    def _loss(self, embeds: torch.Tensor, text_embeds: torch.Tensor, texts: RecordTexts, scale: float) -> float:
+        arguments = self.method.arguments
+        # All records, in batches of about one size: the loss in a batch depends on how many negatives there are.
+        num_batches = max(1, len(embeds) // arguments.batch_size)
+        generator = torch.Generator().manual_seed(0)  # the same texts are drawn each time
+        total = 0.0
+        for rows in torch.arange(len(embeds)).chunk(num_batches):
+            own = texts.text_ids_per_record[rows]
+            if arguments.negatives == "vocabulary":  # that of the validation records
+                loss = vocabulary_loss(scale * embeds[rows] @ text_embeds.T, own, texts.counts)
+            else:
+                drawn = texts.draw(rows, generator)
+                loss = self.method._info_nce(scale * embeds[rows] @ text_embeds[drawn].T, drawn, own)
+            total += float(loss) * len(rows)
+        return total / len(embeds)
