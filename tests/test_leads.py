@@ -16,6 +16,7 @@ from mets_ecg.leads import (
     arrange_leads,
     canonical_lead,
     canonical_leads,
+    leads_from,
     limb_lead_error,
 )
 
@@ -154,3 +155,21 @@ def test_without_i_or_ii_or_another_limb_lead_nothing_is_compared(signal):
     assert limb_lead_error(signal[:2], ("I", "II")) is None
     assert limb_lead_error(signal[1:], STANDARD_LEADS[1:]) is None
     assert limb_lead_error(np.zeros((12, 100)), STANDARD_LEADS) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "given"),
+    [
+        (["II"], ["II"]),
+        (["MLII", "v1"], ["II", "V1"]),
+        (["I", "II", "V2"], ["I", "II", "III", "aVR", "aVL", "aVF", "V2"]),
+        (["aVF", "III"], ["I", "II", "III", "aVR", "aVL", "aVF"]),
+    ],
+)
+def test_limb_leads_that_follow_come_with_those_recorded(names, given):
+    assert [lead for lead, kept in zip(STANDARD_LEADS, leads_from(names, STANDARD_LEADS), strict=True) if kept] == given
+
+
+def test_a_lead_that_the_model_does_not_have_is_named():
+    with pytest.raises(ValueError, match="lead V2 is none of the model's: I, II"):
+        leads_from(["V2"], ["I", "II"])

@@ -44,6 +44,7 @@ def result_row(
     what: str, values: Sequence[float], unit: str, *, at_least: float | None = None, below: float | None = None
 ) -> dict:
     """Return a row of the table: median, min and max, and whether the median meets a goal."""
+    values = [float(value) for value in values]
     median = statistics.median(values)
     row = {"what": what, "median": median, "min": min(values), "max": max(values), "unit": unit}
     if at_least is not None:

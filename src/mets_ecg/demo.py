@@ -26,8 +26,8 @@ from .evaluation.zero_shot import auroc_with_interval, embed_pooled, encode_ecgs
 from .io import read_wfdb
 from .plotting import plot_ecg, require_matplotlib
 from .resources import resource
-from .training.run_folder import write_metrics
 from .training.pretrain import run_pretrain
+from .training.run_folder import write_metrics
 
 # Kept out of training, and described in words that training knows.
 HELD_OUT = "ventricular tachycardia"

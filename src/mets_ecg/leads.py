@@ -118,6 +118,20 @@ def arrange_leads(
     return arranged, np.array([name in rows for name in target])
 
 
+def leads_from(names: Iterable[str], target: Sequence[str]) -> list[bool]:
+    """Return which of the target's leads a recording of these leads gives: its own, and limb leads that follow.
+
+    Raises:
+        ValueError: a name is unknown or no lead of the target, or two names mean the same lead.
+    """
+    names = canonical_leads(names)
+    for name in names:
+        if name not in target:
+            raise ValueError(f"lead {name} is none of the model's: {', '.join(target)}")
+    follow = sum(name in LIMB_LEADS_FROM_I_AND_II for name in names) >= 2
+    return [name in names or (follow and name in LIMB_LEADS_FROM_I_AND_II) for name in target]
+
+
 def limb_lead_error(signal: np.ndarray, lead_names: Sequence[str]) -> float | None:
     """Return how far the limb leads are from what Einthoven's and Goldberger's laws make of I and II.
 

@@ -31,6 +31,9 @@ class EvaluateArguments(DataArguments):
 
     model: str = argument(help="checkpoint: a folder or a Hub id")
     task: str = argument("ptbxl-super", help="what to classify: a task of the package, or the path of a YAML file")
+    leads: list[str] | None = argument(
+        None, help="measure as if only these leads had been recorded, as I II V2; limb leads that follow come with them"
+    )
     num_resamples: int = argument(1000, help="of the bootstrap over patients")
     seed: int = argument(0, help="of the bootstrap and the untrained encoders")
     output: str | None = argument(None, help="write the table as JSON to this file")

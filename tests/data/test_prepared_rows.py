@@ -356,3 +356,13 @@ print("left")
         text=True,
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "left\n", "")
+
+
+def test_leads_are_masked_as_if_they_had_not_been_recorded_in_selections_too(rows):
+    """Every fifth row lacks its second lead as it is."""
+    some = rows.with_leads([True, True, False]).select(range(4, 60))
+    for batches in (some.in_order(16), some.epoch(16, seed=0, epoch=1)):
+        for batch in batches:
+            lacking = torch.tensor([row % 5 == 0 for row in identity(batch)])
+            assert torch.equal(batch["lead_mask"], torch.stack([~lacking | True, ~lacking, lacking & False], dim=1))
+    assert all(batch["lead_mask"][:, 2].all() for batch in rows.in_order(16))

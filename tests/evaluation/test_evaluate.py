@@ -23,6 +23,18 @@ def test_a_checkpoint_is_measured_on_real_recordings(tiny_checkpoint, ptb_xl_sou
     assert document["classes"] == ["NORM", "CD", "MI", "HYP", "STTC"]
 
 
+def test_leads_that_are_not_asked_for_do_not_count(tiny_checkpoint, ptb_xl_source, tmp_path):
+    tables = []
+    for leads in (None, ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"], ["II"]):
+        where = {"model": str(tiny_checkpoint), "source": str(ptb_xl_source), "test": ["8"], "train": ["none"]}
+        run_evaluate(EvaluateArguments(**where, num_resamples=5, leads=leads, output=str(tmp_path / "table.json")))
+        document = json.loads((tmp_path / "table.json").read_text())
+        assert document["leads"] == leads
+        tables.append(document["lines"]["phrases"]["auroc"]["per_class"])
+    assert tables[0] == tables[1]  # the other limb leads follow from I and II
+    assert tables[0] != tables[2]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

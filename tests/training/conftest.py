@@ -70,7 +70,8 @@ class Regression(Method):
         return {"error": error.square().mean(), "size": 0.01 * error.abs().mean()}
 
     def validate(self):
-        return {self.best: figure for figure in [next(self.figures, None)] if figure is not None}
+        figure = next(self.figures, None)
+        return {} if figure is None else {self.best: figure}
 
 
 def features(batch):
@@ -80,7 +81,9 @@ def features(batch):
 @pytest.fixture
 def arguments(tmp_path):
     """Of a run that takes a fraction of a second; override by `dataclasses.replace`."""
-    return TrainingArguments(output=str(tmp_path / "model"), epochs=3, batch_size=8, learning_rate=0.01, logging_steps=1)
+    return TrainingArguments(
+        output=str(tmp_path / "model"), epochs=3, batch_size=8, learning_rate=0.01, logging_steps=1
+    )
 
 
 @pytest.fixture

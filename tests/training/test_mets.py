@@ -54,11 +54,15 @@ def test_equal_reports_count_as_the_model_says(make, prepared):
     records = [i for i, own in enumerate(prepared["report"]) if own == prepared["report"][0]][:2]
     if len(records) < 2:
         reports = list(prepared["report"])
-        records = next([i for i, own in enumerate(reports) if own == text][:2] for text in reports if reports.count(text) > 1)
+        records = next(
+            [i for i, own in enumerate(reports) if own == text][:2] for text in reports if reports.count(text) > 1
+        )
     other = next(i for i in range(len(prepared)) if prepared["report"][i] != prepared["report"][records[0]])
     losses = {}
     for policy in ("positives", "ignored", "negatives"):
-        method, batch_of = make(model={"ecg_config": {"hidden_sizes": [6], "depths": [1]}, "duplicate_text_policy": policy})
+        method, batch_of = make(
+            model={"ecg_config": {"hidden_sizes": [6], "depths": [1]}, "duplicate_text_policy": policy}
+        )
         losses[policy] = method.losses(method.model.eval(), batch_of(*records, other))["contrastive"].item()
     assert len(set(losses.values())) == 3
     assert losses["ignored"] < losses["negatives"]
@@ -100,7 +104,8 @@ def test_with_the_vocabulary_every_finding_of_a_record_counts_and_none_is_drawn(
     expected = 0
     for i, record in enumerate((5, 9, 2)):
         logits = [
-            model.get_logit_scale().item() * float(ecg[i] @ text[j]) + math.log(count[texts[j]]) for j in range(len(texts))
+            model.get_logit_scale().item() * float(ecg[i] @ text[j]) + math.log(count[texts[j]])
+            for j in range(len(texts))
         ]
         total = math.log(sum(map(math.exp, logits)))
         weights = {text: count[text] ** -0.5 for text in findings[record]}
@@ -141,7 +146,12 @@ def test_shift_and_lead_dropout_reach_the_training(pretrain_arguments, simulated
     weights = []
     for i, changes in enumerate(({}, {"time_shift": 0.3}, {"lead_dropout": 0.3}, {"negatives": "vocabulary"})):
         arguments = dataclasses.replace(
-            pretrain_arguments, **changes, output=str(tmp_path / str(i)), validation=["none"], test=["none"], max_steps=2
+            pretrain_arguments,
+            **changes,
+            output=str(tmp_path / str(i)),
+            validation=["none"],
+            test=["none"],
+            max_steps=2,
         )
         run_pretrain(arguments, corpus=simulated_corpus)
         weights.append(AutoModel.from_pretrained(arguments.output).ecg_projection[0].weight)
@@ -212,7 +222,9 @@ def test_a_killed_encoding_of_texts_and_a_second_run_encode_nothing_twice(make, 
 
     encoded = []
     encode = ECGTextModel.encode_text
-    monkeypatch.setattr(ECGTextModel, "encode_text", lambda self, ids, mask=None: (encoded.append(len(ids)), encode(self, ids, mask))[1])
+    monkeypatch.setattr(
+        ECGTextModel, "encode_text", lambda self, ids, mask=None: (encoded.append(len(ids)), encode(self, ids, mask))[1]
+    )
     first, _ = make()
     assert sum(encoded) == len(first.texts.distinct)
     second, _ = make()

@@ -127,9 +127,7 @@ def workers_of(pid):
 
 
 def test_an_error_of_the_run_ends_all_processes_with_its_message(recipe, tmp_path):
-    run = subprocess.run(
-        recipe(2, batch_size=30, output=tmp_path / "out"), capture_output=True, text=True, timeout=120
-    )
+    run = subprocess.run(recipe(2, batch_size=30, output=tmp_path / "out"), capture_output=True, text=True, timeout=120)
     assert run.returncode != 0
     assert "training records do not fill one step of 60" in run.stderr
 
@@ -156,5 +154,5 @@ def test_fp16_is_refused(monkeypatch, pretrain_arguments):
     from mets_ecg.training.processes import make_accelerator
 
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
-    with pytest.raises(ValueError, match="--mixed_precision fp16 is not trained in: launch with bf16"):
+    with pytest.raises(ValueError, match="--mixed_precision fp16 is not supported: launch with bf16"):
         make_accelerator(pretrain_arguments)

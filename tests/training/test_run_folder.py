@@ -64,7 +64,7 @@ def test_an_output_that_is_there_is_not_replaced_unasked(arguments, output):
 
 
 def test_a_folder_that_holds_something_else_is_never_replaced(arguments, output, working):
-    for folder, message in ((output, "holds no checkpoint"), (working, "holds something else")):
+    for folder, message in ((output, "holds no checkpoint"), (working, "holds other files")):
         folder.mkdir()
         (folder / "thesis.tex").write_text("years of work")
         with pytest.raises(FileExistsError, match=message):
@@ -99,7 +99,9 @@ def test_a_folder_that_may_not_be_written_is_said_at_once(arguments, tmp_path):
         prepare(arguments, output=str(tmp_path / "file" / "model"))
 
 
-@pytest.mark.parametrize("changes", [{}, {"gradient_accumulation_steps": 2}, {"ema_decay": 0.7, "lr_scheduler": "tri-stage"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"gradient_accumulation_steps": 2}, {"ema_decay": 0.7, "lr_scheduler": "tri-stage"}]
+)
 @pytest.mark.parametrize("before", [2, 5, 7, 13])
 def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
     before, changes, arguments, run, cut_off, regression, output, tmp_path
@@ -117,7 +119,9 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     logs = [(tmp_path / f"{name}.training" / "log.jsonl").read_text() for name in ("whole", "model")]
     timed = {"records_per_second", "seconds"}
-    lines = [[{k: v for k, v in json.loads(line).items() if k not in timed} for line in log.splitlines()] for log in logs]
+    lines = [
+        [{k: v for k, v in json.loads(line).items() if k not in timed} for line in log.splitlines()] for log in logs
+    ]
     assert lines[0] == lines[1]
     assert state.best_epoch == 3
 
@@ -146,8 +150,8 @@ def test_frozen_weights_are_not_in_a_state(arguments, cut_off, regression, worki
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"learning_rate": 0.02}, "was begun with learning_rate=0.01, and this one has 0.02"),
-        ({"batch_size": 4}, "was begun with batch_size=8"),
+        ({"learning_rate": 0.02}, "was started with learning_rate=0.01, this one has 0.02"),
+        ({"batch_size": 4}, "was started with batch_size=8"),
     ],
 )
 def test_a_run_with_other_arguments_is_not_gone_on_with(changes, message, arguments, run, cut_off, regression, working):
@@ -161,12 +165,12 @@ def test_a_run_with_other_arguments_is_not_gone_on_with(changes, message, argume
 def test_how_often_a_run_is_saved_and_where_its_corpus_lies_may_change(arguments, run, cut_off, regression, capsys):
     cut_off(5, save_steps=2, data=["here"])
     run(regression(), arguments, save_steps=3, logging_steps=7, data=["there"], num_proc=1)
-    assert "going on after step 4 of 18" in capsys.readouterr().out
+    assert "resuming after step 4 of 18" in capsys.readouterr().out
 
 
 def test_other_records_are_not_gone_on_with(arguments, run, cut_off, regression, prepared):
     cut_off(5, save_steps=2)
-    with pytest.raises(ValueError, match="was begun on other training records"):
+    with pytest.raises(ValueError, match="was started on other training records"):
         run(regression(), arguments, rows=prepared.select(range(1, 51)), save_steps=2)
 
 
@@ -174,16 +178,20 @@ def test_a_state_of_another_method_is_refused(arguments, run, cut_off, regressio
     cut_off(5, save_steps=2)
     other = regression()
     other.name = "classification"
-    with pytest.raises(ValueError, match="is one of regression, not of classification"):
+    with pytest.raises(ValueError, match="trains by regression, not by classification"):
         run(other, arguments, save_steps=2)
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])])
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "random_states_0.pkl", "custom_checkpoint_1.pkl"])
-def test_a_state_that_lacks_a_file_or_a_part_of_one_is_refused(name, damage, arguments, run, cut_off, regression, working):
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.bin", "random_states_0.pkl", "custom_checkpoint_1.pkl"]
+)
+def test_a_state_that_lacks_a_file_or_a_part_of_one_is_refused(
+    name, damage, arguments, run, cut_off, regression, working
+):
     cut_off(5, save_steps=2)
     damage(working / "step-00000004" / name)
-    with pytest.raises(FileNotFoundError, match=f"{name}.* is missing or not whole"):
+    with pytest.raises(FileNotFoundError, match=f"{name}.* is missing or truncated"):
         run(regression(), arguments, save_steps=2)
     shutil.rmtree(working / "step-00000004")  # as the message says
     assert run(regression(), arguments, save_steps=2).step == 18
@@ -193,18 +201,22 @@ def test_a_state_of_another_number_of_processes_is_refused(arguments, run, cut_o
     cut_off(5, save_steps=2)
     path = working / "step-00000004" / "state.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"num_processes": 2}))
-    with pytest.raises(ValueError, match="has 2 processes, this launch 1"):
+    with pytest.raises(ValueError, match="was started with 2 processes, this launch has 1"):
         run(regression(), arguments, save_steps=2)
 
 
-@pytest.mark.parametrize(("logging_steps", "limit", "what"), [(1, 1000, "log.jsonl"), (100, 2200, "the state of the run")])
-def test_a_full_disk_keeps_the_last_state(logging_steps, limit, what, arguments, run, cut_off, regression, working, output):
+@pytest.mark.parametrize(
+    ("logging_steps", "limit", "what"), [(1, 1000, "log.jsonl"), (100, 2200, "the state of the run")]
+)
+def test_a_full_disk_keeps_the_last_state(
+    logging_steps, limit, what, arguments, run, cut_off, regression, working, output
+):
     cut_off(5, save_steps=2, save_total_limit=1)
     before = {path.name: path.stat().st_size for path in (working / "step-00000004").iterdir()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))  # stands for no space: a write beyond it fails
     try:
-        with pytest.raises(OSError, match=f"^{what} cannot be written.*: the state of step 4 is whole; make room"):
+        with pytest.raises(OSError, match=f"^{what} cannot be written.*; the state of step 4 is kept. Free space"):
             run(regression(), arguments, save_steps=2, logging_steps=logging_steps, save_total_limit=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -220,7 +232,6 @@ def test_an_older_model_stays_until_the_new_one_is_whole(arguments, run, regress
     before = torch.load(output / "weights.pt")
     (output / "training_args.yaml").write_text("{}")
 
-    save = method.processor.save_pretrained
     other = regression()
     build = other.build
 
@@ -230,6 +241,10 @@ def test_an_older_model_stays_until_the_new_one_is_whole(arguments, run, regress
         return model, processor
 
     other.build = fails
-    with pytest.raises(OSError, match="the model cannot be written .*no space left on device.*: no state was saved yet"):
+    with pytest.raises(
+        OSError, match="the model cannot be written .*no space left on device.*; no state was saved yet"
+    ):
         run(other, arguments, seed=3, overwrite=True)
-    assert all(torch.equal(a, b) for a, b in zip(before.values(), torch.load(output / "weights.pt").values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before.values(), torch.load(output / "weights.pt").values(), strict=True)
+    )

@@ -7,6 +7,7 @@ consumed is then all the state there is, and going on from it is exact.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ class PreparedRows(ABC):
 
     def __init__(self, columns: Dataset):
         self.columns = columns
+        self._kept_leads: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -53,13 +55,36 @@ class PreparedRows(ABC):
         """Types of the columns."""
         return self.columns.features
 
-    @abstractmethod
     def select(self, indices: Sequence[int]) -> PreparedRows:
-        """Return some of these rows, in the order named."""
+        """Return some of these rows, in the order named; of a stream, batches come in the stream's order all the same.
 
-    @abstractmethod
+        Raises:
+            ValueError: a row of a stream is named twice.
+        """
+        selected = self._select(indices)
+        selected._kept_leads = self._kept_leads
+        return selected
+
+    def with_leads(self, kept: Sequence[bool]) -> PreparedRows:
+        """Return these rows as if only some leads had been recorded; the others are masked."""
+        rows = copy.copy(self)
+        rows._kept_leads = torch.tensor(kept)
+        return rows
+
     def in_order(self, batch_size: int) -> Iterator[dict[str, torch.Tensor]]:
         """Yield every row, the last batch perhaps smaller; `index` says which they are."""
+        return map(self._without_masked_leads, self._in_order(batch_size))
+
+    def _without_masked_leads(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if self._kept_leads is not None:
+            batch["lead_mask"] = batch["lead_mask"] & self._kept_leads
+        return batch
+
+    @abstractmethod
+    def _select(self, indices: Sequence[int]) -> PreparedRows: ...
+
+    @abstractmethod
+    def _in_order(self, batch_size: int) -> Iterator[dict[str, torch.Tensor]]: ...
 
     @abstractmethod
     def _shuffled(self, batch_size: int, seed: int, epoch: int, start: int, rank: int, world_size: int) -> Iterator: ...
@@ -87,7 +112,7 @@ class PreparedRows(ABC):
         left = self.num_batches(batch_size, world_size) * batch_size - start
         batches = self._shuffled(batch_size, seed, epoch, start, rank, world_size)
         for _ in range(left // batch_size):
-            yield next(batches)
+            yield self._without_masked_leads(next(batches))
 
 
 class MemoryMappedRows(PreparedRows):
@@ -106,7 +131,7 @@ class MemoryMappedRows(PreparedRows):
         own = rows.with_format("numpy", columns=["num_valid", "lead_mask"])[:]
         self._num_valid, self._lead_mask = own["num_valid"], own["lead_mask"].astype(bool)
 
-    def select(self, indices: Sequence[int]) -> MemoryMappedRows:
+    def _select(self, indices: Sequence[int]) -> MemoryMappedRows:
         return MemoryMappedRows(self.rows.select(indices))
 
     @classmethod
@@ -119,7 +144,7 @@ class MemoryMappedRows(PreparedRows):
         values = _gather(self._chunks, self._starts, self._positions[indices])
         return _batch(indices, values, self._num_valid[indices], self._lead_mask[indices])
 
-    def in_order(self, batch_size: int) -> Iterator[dict[str, torch.Tensor]]:
+    def _in_order(self, batch_size: int) -> Iterator[dict[str, torch.Tensor]]:
         for start in range(0, len(self), batch_size):
             yield self.take(range(start, min(start + batch_size, len(self))))
 
@@ -167,12 +192,7 @@ class StreamedRows(PreparedRows):
         ends = np.cumsum([sum(shard.group_lengths) for shard in shards])
         self._places = np.split(place, ends[:-1])
 
-    def select(self, indices: Sequence[int]) -> StreamedRows:
-        """Return some of these rows, in the order named; batches come in the stream's order all the same.
-
-        Raises:
-            ValueError: a row is named twice.
-        """
+    def _select(self, indices: Sequence[int]) -> StreamedRows:
         chosen = self._selected[np.asarray(indices, dtype=np.int64)]
         if len(np.unique(chosen)) < len(chosen):
             raise ValueError("a stream gives a row once, and some are selected more often: leave streaming out")
@@ -186,7 +206,7 @@ class StreamedRows(PreparedRows):
         shards = [shard for rows in parts for shard in rows._shards]
         return cls(shards, columns, window=parts[0]._window, selected=selected)
 
-    def in_order(self, batch_size: int) -> Iterator[dict[str, torch.Tensor]]:
+    def _in_order(self, batch_size: int) -> Iterator[dict[str, torch.Tensor]]:
         for group in _grouped(_pieces(zip(self._shards, self._places, strict=True)), batch_size):
             yield _batch(**_join(group))
 

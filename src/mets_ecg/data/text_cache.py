@@ -1,7 +1,7 @@
-"""What a frozen text encoder made of texts, kept on disk for all runs and processes of this machine.
+"""Outputs of frozen text encoders, cached on disk for all runs and processes of this machine.
 
-A folder of the `datasets` cache a text encoder (its weights, tokenizer, pooling and length), in it files that appear
-whole: an interrupted run loses what it had not written yet, and nothing else.
+There is one folder for each text encoder (weights, tokenizer, pooling and maximum length) in the cache of `datasets`.
+Files in it appear whole, so an interrupted run loses only what was not written yet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DIGEST_SIZE = 16
 
 
 def cache_folder() -> Path:
-    """Return where the texts of all encoders are kept."""
+    """Return the folder with the caches of all text encoders."""
     return Path(datasets.config.HF_DATASETS_CACHE) / "mets-ecg" / "texts"
 
 
@@ -38,7 +38,7 @@ class TextCache:
 
     @classmethod
     def of(cls, model: ECGTextModel, processor) -> TextCache:
-        """Return the cache of a model's text encoder: of what decides its output beside the text, prompt included."""
+        """Return the cache of a model's text encoder."""
         tokenizer = processor.tokenizer
         words = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(tokenizer.get_vocab())
         settings = [
@@ -52,9 +52,11 @@ class TextCache:
         return cls(cache_folder() / key)
 
     def read(self, texts: Sequence[str], *, out: torch.Tensor) -> np.ndarray:
-        """Fill in what is there, `(texts, text hidden size)`, and return the positions of the texts that are not."""
+        """Write the cached outputs into `out (texts, text hidden size)`; return the positions of texts without one."""
         wanted = {_digest(text): i for i, text in enumerate(texts)}
-        for path in sorted(self.folder.glob("*.safetensors")):  # what was written first counts
+        for path in sorted(
+            self.folder.glob("*.safetensors")
+        ):  # the oldest first: where two have a text, that one counts
             try:
                 with safe_open(path, "pt") as file:
                     digests = [row.tobytes() for row in file.get_tensor("digests").numpy()]
@@ -67,7 +69,7 @@ class TextCache:
         return np.array(sorted(wanted.values()), dtype=np.int64)
 
     def add(self, texts: Sequence[str], pooled: torch.Tensor) -> None:
-        """Keep the pooled outputs of some texts, `(texts, text hidden size)`."""
+        """Add the pooled outputs of texts, `(texts, text hidden size)`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         digests = np.stack([np.frombuffer(_digest(text), np.uint8) for text in texts])
         path = self.folder / f"{time.time_ns():020d}-{os.getpid()}.safetensors"

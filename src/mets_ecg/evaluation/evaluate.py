@@ -16,6 +16,7 @@ from mets_ecg_cli.parser import read_yaml
 from ..data.loading import load_parts
 from ..data.parts import named_parts
 from ..data.prepared_rows import PreparedRows
+from ..leads import leads_from
 from .table import ZeroShotTable, zero_shot_table
 from .tasks import get_task
 
@@ -34,20 +35,26 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
     parts = load_parts(processor.feature_extractor, arguments, parts=("train", "test"), task_corpus=task.corpus)
     if parts.test is None:
         raise ValueError("there is nothing to measure on: name a part by --test")
+    test, train = parts.test, parts.train
+    if arguments.leads is not None:
+        kept = leads_from(arguments.leads, processor.feature_extractor.lead_names)
+        test, train = test.with_leads(kept), None if train is None else train.with_leads(kept)
     trained = _saved(arguments.model, "training_args.yaml")
     for corpus, seen in _seen_parts(arguments.model, parts.words).items():
         print(f"warning: this checkpoint was trained or chosen on {seen} of {corpus}", file=sys.stderr)
     table = zero_shot_table(
         model,
         processor,
-        parts.test,
+        test,
         task,
-        probe_rows=parts.train,
-        text_oracle=_text_column(parts.test, trained),
+        probe_rows=train,
+        text_oracle=_text_column(test, trained),
         num_resamples=arguments.num_resamples,
         seed=arguments.seed,
     )
-    document = json.dumps({"model": arguments.model, "parts": parts.words, **table.as_dict()}, indent=2)
+    document = json.dumps(
+        {"model": arguments.model, "parts": parts.words, "leads": arguments.leads, **table.as_dict()}, indent=2
+    )
     print(document if arguments.json else f"{table}")
     if arguments.output is not None:
         Path(arguments.output).write_text(document + "\n", encoding="utf-8")

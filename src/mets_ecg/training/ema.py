@@ -1,4 +1,4 @@
-"""A moving average of the weights: what is measured and saved in place of the weights of the last step."""
+"""Exponential moving average of the weights, measured and saved in place of the last step's."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 class EMA:
     """The moving average of a model's trained weights and of the statistics of its batch normalisation.
 
-    The first steps keep less of what was before, so that the new weights of the start are forgotten: step n keeps
-    `min(decay, (1 + n) / (10 + n))`.
+    The decay of step n is `min(decay, (1 + n) / (10 + n))`, so that the initial weights do not stay in the average.
 
     Args:
-        model: whose weights; what is frozen is left alone.
-        decay: part that a step keeps.
+        model: frozen weights are not averaged.
+        decay: of the average.
     """
 
     def __init__(self, model: torch.nn.Module, decay: float):
@@ -28,14 +27,14 @@ class EMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the weights of a step in."""
+        """Add the weights of a step."""
         self._steps += 1
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         get_ema_multi_avg_fn(decay)(self._averaged, [values.detach() for values in self._live], None)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Give the model the averaged weights for a while."""
+        """Put the averaged weights into the model within a `with` block."""
         self._swap()
         try:
             yield
@@ -50,11 +49,11 @@ class EMA:
             averaged.copy_(kept)
 
     def state_dict(self) -> dict:
-        """Return what resuming needs."""
+        """Return the state for resuming."""
         return {"averaged": self._averaged, "steps": self._steps}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from a saved state."""
+        """Resume from a saved state."""
         self._steps = state["steps"]
         for averaged, saved in zip(self._averaged, state["averaged"], strict=True):
             averaged.copy_(saved)

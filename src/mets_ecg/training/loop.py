@@ -1,7 +1,7 @@
-"""The training loop, on Accelerate: it steps, logs, validates and saves, and knows no method and no recipe.
+"""The training loop, on Accelerate: it steps, logs, validates and saves; what is trained is the method's.
 
-A run is a function of its arguments, its records and the number of its processes. The order of records is one of (seed,
-epoch), what is drawn at a step is one of (seed, step, process); so a run that was cut off goes on as if it had not been.
+The order of records is a function of (seed, epoch), and what is drawn at a step of (seed, step, process), so no random
+state is needed to resume a run exactly.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 @dataclass
 class TrainState:
-    """Where a run is; saved with it.
+    """The position of a run and its figures so far; saved with it.
 
     Attributes:
-        step: steps of the whole job that are done.
-        epoch: that the next step belongs to, from 1.
-        step_of_epoch: steps of it that are done.
-        sums: of each term of the loss over the epoch's steps.
-        skipped: steps of the epoch whose gradient was not finite.
+        step: finished steps of the whole job.
+        epoch: of the next step, from 1.
+        step_of_epoch: finished steps of this epoch.
+        sums: sum of each term of the loss over this epoch's steps.
+        skipped: steps of this epoch whose gradient was not finite.
         epochs: figures of the finished epochs.
-        best_epoch: whose model is kept.
-        epoch_seconds: that the steps of the epoch took.
+        best_epoch: the epoch whose model is kept.
+        epoch_seconds: duration of this epoch's steps.
     """
 
     step: int = 0
@@ -61,26 +61,31 @@ class TrainState:
     state_dict = dataclasses.asdict
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from a saved state."""
+        """Resume from a saved state."""
         vars(self).update(state)
 
 
 def train(
-    method: Method, rows: PreparedRows, arguments: TrainingArguments, accelerator: Accelerator, run: RunFolder, facts: dict
+    method: Method,
+    rows: PreparedRows,
+    arguments: TrainingArguments,
+    accelerator: Accelerator,
+    run: RunFolder,
+    facts: dict,
 ) -> TrainState:
-    """Train a method's model on prepared rows, from where the run was cut off if it was.
+    """Train a method's model on prepared rows; a run that was stopped is resumed.
 
     Args:
         method: after `build` and `setup`.
         rows: the training records, as `setup` returned them.
         arguments: of the run.
         accelerator: from `make_accelerator`.
-        run: gets the best model, the states and the log.
-        facts: stand in `metrics.json` beside the figures of the epochs.
+        run: where the best model, the states and the log are written.
+        facts: what `metrics.json` says beside the figures of the epochs.
 
     Raises:
-        ValueError: the records do not fill a step; a gradient is not finite; or the state of the run is another's.
-        OSError: something cannot be written; the last state is whole.
+        ValueError: the records do not fill a step, a gradient is not finite, or the saved state is of another run.
+        OSError: something cannot be written; the last state is kept.
     """
     return _Loop(method, rows, arguments, accelerator, run, facts).run()
 
@@ -95,7 +100,6 @@ class _Loop:
         if self.steps_per_epoch == 0:
             raise ValueError(f"{len(rows)} training records do not fill one step of {self.records_per_step}")
         self.total_steps = min(arguments.epochs * self.steps_per_epoch, arguments.max_steps or math.inf)
-        # Two runs on the same records have the same ids in the same order.
         self.rows_digest = hashlib.sha256("\n".join(rows["record_id"]).encode()).hexdigest()
 
         model = method.model
@@ -106,7 +110,7 @@ class _Loop:
         optimizer = _OPTIMIZERS[arguments.optimizer](
             self.trained, lr=arguments.learning_rate, weight_decay=arguments.weight_decay, fused=True
         )
-        # Not prepared: Accelerate would step it once a process.
+        # Not prepared by Accelerate, which would step it once for each process.
         self.schedule = make_schedule(optimizer, arguments, self.total_steps)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.ema = EMA(model, arguments.ema_decay) if arguments.ema_decay is not None else None
@@ -125,7 +129,7 @@ class _Loop:
             records_per_step=self.records_per_step,
         ) as self.log:
             if resumed:
-                self.log.say(f"going on after step {state.step} of {self.total_steps}")
+                self.log.say(f"resuming after step {state.step} of {self.total_steps}")
             while state.step < self.total_steps and not self._stops_early():
                 self._train_epoch()
                 self._end_epoch()
@@ -156,7 +160,7 @@ class _Loop:
                 self._save_state()
 
     def _steps(self) -> Iterator[list[dict]]:
-        """Yield what each step of the epoch takes, from where the run is."""
+        """Yield the batches of each step that is left of this epoch."""
         arguments, state = self.arguments, self.state
         batches = self.rows.epoch(
             arguments.batch_size,
@@ -179,8 +183,8 @@ class _Loop:
         return int(np.random.default_rng(words).integers(2**62))
 
     def _step(self, batches: list[dict]) -> tuple[dict[str, torch.Tensor] | None, float]:
-        """Train on the batches of a step; return its terms, None if it was skipped, and the norm of the gradient."""
-        torch.manual_seed(self._seed(self.state.step, 1))  # of dropout
+        """Train on a step's batches; return the loss' terms (None if the step was skipped) and the gradient's norm."""
+        torch.manual_seed(self._seed(self.state.step, 1))  # for dropout
         buffers = [buffer.clone() for buffer in self.buffers]
         sums: dict[str, torch.Tensor] = {}
         for i, batch in enumerate(batches):
@@ -192,7 +196,7 @@ class _Loop:
                 sums[name] = sums.get(name, 0) + term.detach() / len(batches)
         gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        value = norm.item()  # the same on every process, so that all do the same
+        value = norm.item()  # the same on every process: all skip or none
         if not math.isfinite(value):
             self.optimizer.zero_grad()
             for buffer, before in zip(self.buffers, buffers, strict=True):
@@ -210,7 +214,7 @@ class _Loop:
         return sums, value
 
     def _refuse(self, batches: list[dict]) -> None:
-        """Say which records made a gradient that is not finite, and stop unless such steps are to be skipped."""
+        """Name the records of a step whose gradient is not finite, and stop unless such steps are skipped."""
         ids = self.rows["record_id"]
         own = [
             ids[int(row)]
@@ -221,13 +225,13 @@ class _Loop:
         names = gather_object(own)
         if names:
             more = ", ..." if len(names) > 5 else ""
-            cause = f"of its records {', '.join(names[:5])}{more} are not finite: prepare the corpus again"
+            cause = f"the input of {', '.join(names[:5])}{more} is not finite: prepare the corpus again"
         else:
             rate = self.arguments.learning_rate
-            cause = f"its records are all finite: lower --learning-rate (now {rate:g}), or try --max-grad-norm 1"
+            cause = f"all recordings are finite: lower --learning-rate (now {rate:g}), or pass --max-grad-norm 1"
         message = f"the gradient of step {self.state.step + 1} is not finite; {cause}"
         if self.arguments.nonfinite == "stop":
-            raise ValueError(f"{message}, or pass --nonfinite skip. The weights are as they were before it")
+            raise ValueError(f"{message}, or pass --nonfinite skip")
         self.log.say(f"skipped: {message}")
 
     def _log_step(self, waiting: list[dict[str, torch.Tensor]], gradient_norm: float) -> None:
@@ -248,7 +252,7 @@ class _Loop:
         state = self.state
         steps = state.step_of_epoch - state.skipped
         if steps == 0:
-            raise ValueError(f"no step of epoch {state.epoch} has a finite gradient: see what was said of each")
+            raise ValueError(f"every step of epoch {state.epoch} was skipped: no gradient was finite")
         means = {name: total / steps for name, total in state.sums.items()}
         epoch = {"epoch": state.epoch, "train_loss": sum(means.values()), **means, "skipped_steps": state.skipped}
         epoch |= {
@@ -265,7 +269,13 @@ class _Loop:
                     self.run_folder.save_model(self.method.model, self.method.processor, self._metrics())
         self.log.write(state.step, epoch)
         self.log.say(_describe(epoch))
-        state.epoch, state.step_of_epoch, state.sums, state.skipped, state.epoch_seconds = state.epoch + 1, 0, {}, 0, 0.0
+        state.epoch, state.step_of_epoch, state.sums, state.skipped, state.epoch_seconds = (
+            state.epoch + 1,
+            0,
+            {},
+            0,
+            0.0,
+        )
         self._save_state()
 
     def _is_best(self, epoch: dict) -> bool:
@@ -289,7 +299,7 @@ class _Loop:
 
 
 def _ahead(iterator: Iterator) -> Iterator:
-    """Yield what an iterator does, one item of which is made while the one before is used."""
+    """Yield an iterator's items; the next one is prepared in another thread while one is used."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, iterator, None)
         while (item := coming.result()) is not None:

@@ -1,4 +1,4 @@
-"""What a training method brings; the loop steps, saves and logs, and knows none of them."""
+"""The contract between the training loop and a training method such as METS."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..data.prepared_rows import PreparedRows
 
 
 class Method(ABC):
-    """What is trained, on what of the rows, by which losses, and what chooses the checkpoint.
+    """A model, how a batch of rows becomes its losses, and which figure chooses the checkpoint.
 
-    Called in this order: `build`, `setup`, then of each batch `collate` and `losses`, and after an epoch `validate`.
-    Everything random comes from the generator of `collate` or from torch's own, which the loop seeds anew each step:
-    then a run that goes on draws what it would have drawn.
+    The loop calls `build`, `setup`, then `collate` and `losses` for each batch, and `validate` after each epoch.
+    Random numbers come from the generator that `collate` is given, or from torch's global one; the loop seeds both at
+    each step, so that a resumed run draws what it would have drawn.
 
     Attributes:
         name: of the method, in saved states.
@@ -30,17 +30,17 @@ class Method(ABC):
 
     @abstractmethod
     def build(self) -> tuple[torch.nn.Module, object]:
-        """Make the model and its processor."""
+        """Return the model and its processor, and keep them as `model` and `processor`."""
 
     @abstractmethod
     def setup(self, train: PreparedRows, validation: PreparedRows | None) -> PreparedRows:
-        """Make ready what the rows need, as their texts; return those that can be trained on."""
+        """Prepare what training needs beside the rows, such as their texts; return the rows that can be trained on."""
 
     @abstractmethod
     def collate(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Return a batch as `losses` wants it, from one of prepared rows that `setup` returned.
+        """Return a batch for `losses` from a batch of the rows that `setup` returned: augmented, with drawn texts.
 
-        Called ahead of time, in another thread.
+        It is called in another thread, one step ahead.
         """
 
     @abstractmethod
@@ -48,8 +48,7 @@ class Method(ABC):
         """Return the terms of the loss by name; their sum is trained.
 
         Args:
-            model: as Accelerate prepared it. Its `forward` is called and nothing beside it: gradients are averaged over
-                processes by it.
+            model: as Accelerate prepared it; only its `forward` may be called, which averages gradients over processes.
             batch: from `collate`, on the model's device.
         """
 

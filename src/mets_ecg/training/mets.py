@@ -1,8 +1,6 @@
-"""METS: an ECG encoder aligned with a text encoder, frozen as in its paper, by contrast (arXiv 2303.12311)."""
+"""METS (arXiv 2303.12311) as a training method: an ECG encoder aligned with a text encoder by contrast."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 
@@ -24,11 +22,13 @@ from .processes import gather, gather_in_order, own_share
 
 
 class METS(Method):
-    """An ECG against its own text; where a record has several, one is drawn a step, or with the vocabulary, all count.
+    """METS: each ECG is compared with texts, of which its own is to be found.
+
+    With the batch's negatives one of a record's texts is drawn each step; with the vocabulary all of them are targets.
 
     Args:
         arguments: of the run.
-        task: whose zero-shot AUROC `validate` measures too; it chooses nothing.
+        task: `validate` measures its zero-shot AUROC too, which chooses nothing.
     """
 
     name = "mets"
@@ -40,7 +40,7 @@ class METS(Method):
         self.counts: dict[str, int] = {}
 
     def build(self) -> tuple[ECGTextModel, ECGProcessor]:
-        """Make the model with a new ECG encoder, and its processor, as the recipe describes them.
+        """Return a model with a new ECG encoder, and its processor, from the recipe's fields.
 
         Raises:
             ValueError: the encoder's leads or rate are not those of the feature extractor, or the time shift is longer
@@ -91,7 +91,7 @@ class METS(Method):
 
     @property
     def frozen(self) -> bool:
-        """The text encoder is not trained, so that a text's vector stays the same."""
+        """Whether the text encoder is frozen, so that every text is encoded once."""
         return self.model.config.freeze_text_model
 
     def _encode(self, texts: list[tuple[str, ...]]) -> RecordTexts:
@@ -104,7 +104,7 @@ class METS(Method):
         return kept, [texts[i] for i in kept]
 
     def collate(self, batch: dict, generator: torch.Generator) -> dict:
-        """Draw a text for each record, and change the recordings a little."""
+        """Draw a text for each record, shift the recordings and drop leads."""
         batch["text_ids_per_record"] = self.texts.text_ids_per_record[batch["index"]]
         if self.arguments.negatives == "batch":
             batch["text_ids"] = self.texts.draw(batch["index"], generator)
@@ -122,11 +122,11 @@ class METS(Method):
                 part_of_records=self.arguments.lead_dropout_records,
             )
         if batch["lead_mask"].all():
-            del batch["lead_mask"]  # the model takes its path without a mask
+            del batch["lead_mask"]  # no lead is masked: the model needs no mask
         return batch
 
     def losses(self, model, batch: dict) -> dict[str, torch.Tensor]:
-        """Return METS' one term: InfoNCE over the texts of all processes, or cross-entropy over the vocabulary."""
+        """Return the contrastive loss: InfoNCE over the batches of all processes, or over the vocabulary."""
         inputs = {name: batch.get(name) for name in ("input_values", "ecg_attention_mask", "lead_mask")}
         if self.arguments.negatives == "vocabulary":
             pooled, counts = self._vocabulary
@@ -148,7 +148,7 @@ class METS(Method):
 
 
 class _Validation:
-    """The loss on the validation rows, and beside it the zero-shot macro AUROC. Each row is encoded once."""
+    """The loss and the zero-shot macro AUROC on the validation rows, which are encoded once for both."""
 
     def __init__(self, method: METS, rows: PreparedRows):
         self.method, self.task, self.rows = method, method.task, rows
@@ -175,13 +175,13 @@ class _Validation:
 
     def _loss(self, embeds: torch.Tensor, text_embeds: torch.Tensor, texts: RecordTexts, scale: float) -> float:
         arguments = self.method.arguments
-        # All records, in batches of about one size: the loss in a batch depends on how many negatives there are.
+        # All records, in batches of about the same size: the loss depends on the number of negatives.
         num_batches = max(1, len(embeds) // arguments.batch_size)
         generator = torch.Generator().manual_seed(0)  # the same texts are drawn each time
         total = 0.0
         for rows in torch.arange(len(embeds)).chunk(num_batches):
             own = texts.text_ids_per_record[rows]
-            if arguments.negatives == "vocabulary":  # that of the validation records
+            if arguments.negatives == "vocabulary":  # of the validation records
                 loss = vocabulary_loss(scale * embeds[rows] @ text_embeds.T, own, texts.counts)
             else:
                 drawn = texts.draw(rows, generator)

@@ -50,8 +50,8 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
         method = METS(arguments, task)
         model, processor = method.build()
         model.to(accelerator.device)
-        # The first process prepares recordings and encodes texts, the others then find them in the cache. Not a barrier,
-        # in which a process waits minutes at most.
+        # The first process prepares recordings and encodes texts; the others find them in the cache. A lock and not a
+        # barrier, because a barrier times out.
         with WeakFileLock(run.working / DATA_LOCK):
             parts = _load_parts(arguments, processor, corpus, accelerator.num_processes)
             method.task = task = task or task_of(next(iter(parts.words)), parts.train.column_names)

@@ -1,6 +1,6 @@
-"""Several processes as one: how a launch becomes an accelerator, and what training gathers over its processes.
+"""Several processes: the accelerator of a launch, and what is gathered over processes.
 
-GPUs are started by `accelerate launch`, CPU processes by `torchrun`, which Accelerate does not start.
+Processes on GPUs are started by `accelerate launch`; on CPUs by `torchrun`, as `accelerate launch --cpu` starts one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..data.prepared_rows import PreparedRows
 
 
 def make_accelerator(arguments: TrainingArguments, *, project_dir: str | None = None) -> Accelerator:
-    """Return the accelerator of a run. What the launch says of precision, processes and devices is not overruled.
+    """Return the accelerator of a run; precision, processes and devices are those of the launch.
 
     Args:
         arguments: of the run.
@@ -43,9 +43,7 @@ def make_accelerator(arguments: TrainingArguments, *, project_dir: str | None = 
         project_dir=project_dir,
     )
     if accelerator.mixed_precision not in ("no", "bf16"):
-        raise ValueError(
-            f"--mixed_precision {accelerator.mixed_precision} is not trained in: launch with bf16, or with no"
-        )
+        raise ValueError(f"--mixed_precision {accelerator.mixed_precision} is not supported: launch with bf16 or no")
     if accelerator.num_processes != world_size:
         raise ValueError(
             f"the launch started {world_size} processes, and Accelerate finds {accelerator.num_processes}: start "
@@ -73,31 +71,31 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
-        # Every process has the whole loss, so the gradient here is that of all of it; the gradients of the weights are
-        # then averaged over processes, where they should be added.
+        # Every process computes the whole loss, so this is its whole gradient. Gradients of the weights are averaged
+        # over processes afterwards, where they should be added: hence the factor.
         return gradient.chunk(num_processes())[process_index()] * num_processes()
 
 
 def gather(values: torch.Tensor) -> torch.Tensor:
     """Return the rows of all processes, with gradients; all must have as many.
 
-    A loss on what is gathered must be computed whole, on every process alike: then the gradient that
-    `DistributedDataParallel` makes of it is that of one process on the whole batch.
+    If every process computes the same loss on the gathered rows, the gradients that `DistributedDataParallel` averages
+    are those of one process on the whole batch.
     """
     return _Gather.apply(values) if num_processes() > 1 else values
 
 
 def own_share(rows: PreparedRows) -> PreparedRows:
-    """Return this process' share of rows: each is on one of the processes."""
+    """Return this process' share of rows; every row is in one share."""
     return rows.select(range(process_index(), len(rows), num_processes())) if num_processes() > 1 else rows
 
 
 def gather_in_order(values: torch.Tensor, num_rows: int) -> torch.Tensor:
-    """Return what the processes made of their shares, in the order of all rows and on every process.
+    """Return values of all rows, in their order and on every process, from those of each process' `own_share`.
 
     Args:
-        values: of this process' share, a row each, on the CPU.
-        num_rows: of all processes.
+        values: a row for each row of this process' share, on the CPU.
+        num_rows: number of rows in all shares.
     """
     if num_processes() == 1:
         return values
@@ -110,9 +108,9 @@ def gather_in_order(values: torch.Tensor, num_rows: int) -> torch.Tensor:
 
 
 def share_buffers(model: torch.nn.Module) -> None:
-    """Give every process the first one's buffers, so that all measure the model that is saved.
+    """Copy the main process' buffers to all others, so that all validate the model that is saved.
 
-    Batch normalisation on CPUs has other running statistics on each.
+    On CPUs the running statistics of batch normalisation differ between processes.
     """
     if num_processes() > 1:
         for buffer in model.buffers():

@@ -1,7 +1,7 @@
-"""Where a run keeps what it makes: its best model in `output`, and beside it `<output>.training` until it is finished.
+"""The folders of a run: the best model in `output`, and beside it, until the run is finished, `<output>.training`.
 
-`<output>.training` holds what the same command goes on from: states of the run, each a folder that appears whole or not
-at all, and the log. When the run is finished the log joins the model, and the folder is gone.
+`<output>.training` holds what resuming needs: saved states, each a folder that appears whole or not at all, and the
+log. When the run is finished the log is moved beside the model, and the folder is removed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from mets_ecg_cli.training import TrainingArguments
 from ..data.building.locking import locked
 from ..evaluation.statistics import plain_values
 
-# Arguments that do not change what is trained, so that a run may go on with others. Whether the corpus is the same is
-# told by its records, wherever it lies now.
+# Arguments that do not change what is trained: a run may be resumed with other values. Whether the corpus is the same
+# is told by the ids of its records, wherever it lies.
 _FREE = {"output", "overwrite", "source", "data", "num_proc", "save_steps", "save_total_limit", "logging_steps", "log_with"}  # fmt: skip  # noqa: E501
 _ARGUMENTS = "training_args.yaml"
 _MANIFEST = "state.json"
@@ -33,7 +33,7 @@ DATA_LOCK = ".data.lock"
 
 
 class RunFolder:
-    """The folders of one run, of which the first process alone writes the model and the log.
+    """The folders of one run. The main process writes the model and the log.
 
     Args:
         arguments: of the run.
@@ -50,12 +50,12 @@ class RunFolder:
 
     @contextlib.contextmanager
     def opened(self, accelerator: Accelerator) -> Iterator[RunFolder]:
-        """Check that the run may write here, keep others from it, and leave nothing behind of a run that did nothing.
+        """Check that the run may write here and lock the folders; a run that fails before its first step leaves none.
 
         Raises:
             FileExistsError: there is something in `output` that may not be replaced.
-            ValueError: the run that was begun here had other arguments.
-            RuntimeError: another run writes here.
+            ValueError: an unfinished run is here, with other arguments.
+            RuntimeError: another process trains into this folder.
         """
         with contextlib.ExitStack() as stack:
             if accelerator.is_main_process:
@@ -76,9 +76,9 @@ class RunFolder:
             raise FileExistsError(f"the output {str(self.output)!r} is a file; name a folder")
         filled = self.output.is_dir() and any(self.output.iterdir())
         if (self.working / _ARGUMENTS).is_file():
-            self._check_same_run()  # and go on with it; what is in `output` is its own, or what it replaces
+            self._check_same_run()  # which is resumed; what is in `output` is its own, or what it replaces
         elif self.working.is_dir() and {path.name for path in self.working.iterdir()} - {f".{_ARGUMENTS}.partial"}:
-            raise FileExistsError(f"{str(self.working)!r} is where the run would be kept, and holds something else")
+            raise FileExistsError(f"{str(self.working)!r} is where the run keeps its state, and holds other files")
         elif filled and not self.arguments.overwrite:
             raise FileExistsError(
                 f"the output folder {str(self.output)!r} is not empty: name another, or pass --overwrite"
@@ -102,8 +102,8 @@ class RunFolder:
         elif changed:
             name = changed[0]
             raise ValueError(
-                f"an unfinished run for {str(self.output)!r} was begun with {name}={before.get(name)!r}, and this one "
-                f"has {now[name]!r}: give the same arguments to go on, or --overwrite to start anew, or another --output"
+                f"an unfinished run for {str(self.output)!r} was started with {name}={before.get(name)!r}, this one "
+                f"has {now[name]!r}: pass the same arguments to resume it, or --overwrite, or another --output"
             )
 
     def _tidy(self) -> None:
@@ -128,10 +128,10 @@ class RunFolder:
         shutil.rmtree(self._replaced, ignore_errors=True)
 
     def save_state(self, accelerator: Accelerator, step: int, rows: str) -> None:
-        """Save what going on from a step needs, on all processes together; it appears whole or not at all.
+        """Save what resuming from a step needs, on all processes together; it appears whole or not at all.
 
         Args:
-            accelerator: holds the optimiser and what was registered with it.
+            accelerator: with the model and the optimiser, and what was registered for checkpointing.
             step: of the whole job.
             rows: digest of the training records.
 
@@ -153,14 +153,14 @@ class RunFolder:
             manifest = {"step": step, "method": self.method, "num_processes": accelerator.num_processes}
             manifest |= {"rows": rows, "files": files}
             (partial / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)  # of a run that was resumed from an older one
+            shutil.rmtree(folder, ignore_errors=True)  # when the run was resumed from an older state
             partial.rename(folder)
         for old in self._states()[: -self.arguments.save_total_limit]:
             shutil.rmtree(old)
 
     @contextlib.contextmanager
     def explained(self, what: str) -> Iterator[None]:
-        """Say of an error in writing what is kept, and remove what was half written."""
+        """Remove what was half written, and say in the error which state is kept."""
         try:
             yield
         except (OSError, RuntimeError, SafetensorError) as error:  # torch has a RuntimeError for a full disk
@@ -169,10 +169,10 @@ class RunFolder:
                 shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
             reason = " ".join(str(error).split())
             states = self._states()
-            kept = f"the state of step {int(states[-1].name[5:])} is whole" if states else "no state was saved yet"
+            kept = f"the state of step {int(states[-1].name[5:])} is kept" if states else "no state was saved yet"
             raise OSError(
-                f"{what} cannot be written beside {str(self.output)!r} ({reason}): {kept}; make room, or mend what is "
-                "said, and give the same command again"
+                f"{what} cannot be written to {str(self.output.parent)!r} ({reason}); {kept}. Free space, or correct "
+                "what is reported, and run the same command again"
             ) from error
 
     def _states(self) -> list[Path]:
@@ -180,51 +180,51 @@ class RunFolder:
         return sorted(self.working.glob("step-*"))
 
     def load_state(self, accelerator: Accelerator, rows: str) -> bool:
-        """Load the last state, if there is one, on every process.
+        """Load the last state on every process; return False if there is none.
 
         Raises:
-            ValueError: it is of another method, of other records or of another number of processes.
-            FileNotFoundError: a file of it is missing or not whole.
+            ValueError: it is a state of another method, of other records or of another number of processes.
+            FileNotFoundError: a file of it is missing or truncated.
         """
         states = self._states()
         if not states:
             return False
         folder = states[-1]
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        anew = f"or remove {str(self.working)!r} to start anew"
+        again = f"or remove {str(self.working)!r} to start again"
         if manifest["num_processes"] != accelerator.num_processes:
             raise ValueError(
-                f"the run in {str(self.working)!r} has {manifest['num_processes']} processes, this launch "
-                f"{accelerator.num_processes}: what a process draws depends on how many there are; launch as many, {anew}"
+                f"the run in {str(self.working)!r} was started with {manifest['num_processes']} processes, this launch "
+                f"has {accelerator.num_processes}: launch as many, {again}"
             )
         if manifest["method"] != self.method:
-            raise ValueError(f"the run in {str(self.working)!r} is one of {manifest['method']}, not of {self.method}")
+            raise ValueError(f"the run in {str(self.working)!r} trains by {manifest['method']}, not by {self.method}")
         if manifest["rows"] != rows:
             raise ValueError(
-                f"the run in {str(self.working)!r} was begun on other training records: name the same corpus, {anew}"
+                f"the run in {str(self.working)!r} was started on other training records: pass the same corpus, {again}"
             )
         for name, size in manifest["files"].items():
             if not (folder / name).is_file() or (folder / name).stat().st_size != size:
                 raise FileNotFoundError(
-                    f"{str(folder / name)!r} is missing or not whole, and without it the run cannot go on exactly: "
-                    f"remove {str(folder)!r} to go on from the state before, {anew}"
+                    f"{str(folder / name)!r} is missing or truncated, and the run cannot be resumed without it: "
+                    f"remove {str(folder)!r} to resume from the state before, {again}"
                 )
         accelerator.load_state(str(folder))
         return True
 
     def finish(self, metrics: dict) -> None:
-        """Write the last figures and the log beside the model, and remove what only an unfinished run needs."""
+        """Write the final metrics and the log beside the model, and remove what only resuming needs."""
         write_metrics(self.output, metrics)
         if (self.working / LOG).is_file():
             partial = self.output / f".{LOG}.partial"
             shutil.copyfile(self.working / LOG, partial)
             partial.rename(self.output / LOG)
-        self.working.rename(self._finished)  # at once: a half-removed run must not be gone on with
+        self.working.rename(self._finished)  # at once: a half-removed state must not be resumed from
         shutil.rmtree(self._finished, ignore_errors=True)
 
 
 def save_trained_weights_only(accelerator: Accelerator) -> None:
-    """Leave out of saved states the weights that are frozen: `build` makes them again."""
+    """Leave frozen weights out of saved states: `build` loads them again."""
 
     def save(models: list, weights: list, folder: str) -> None:
         weights.clear()

@@ -1,4 +1,4 @@
-"""What a run says while it trains: a line of JSON every few steps, the trackers, and a bar with the time left."""
+"""The log of a run: JSON lines, trackers of Accelerate, and a progress bar with the time left."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .run_folder import LOG, RunFolder
 
 
 class RunLog:
-    """The log of a run; the first process alone writes it. To be used in a `with` block.
+    """The log of a run, written by the main process; a context manager.
 
     Args:
-        accelerator: holds the trackers.
+        accelerator: with the trackers.
         arguments: of the run.
-        run: where the JSON lines are.
-        step: that the run goes on from: what was logged after it is cut off.
+        run: where the JSON lines are written.
+        step: the step that the run resumes from; lines of later steps are removed.
         total_steps: of the whole job.
         records_per_step: of all processes.
     """
@@ -70,7 +70,7 @@ class RunLog:
             self.accelerator.end_training()
 
     def step(self) -> None:
-        """Move the bar on by a step."""
+        """Advance the bar by a step."""
         self._bar.update(self.records_per_step)
 
     def write(self, step: int, values: dict) -> None:
@@ -87,12 +87,12 @@ class RunLog:
             tqdm.write(text)
 
     def describe(self, text: str) -> None:
-        """Show what the run is at, before the bar."""
+        """Set the text before the bar."""
         self._bar.set_description(text)
 
 
 def _step_of(line: str) -> int | None:
     try:
         return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):  # the run was cut off while it wrote
+    except (ValueError, KeyError, TypeError):  # the run was killed while it wrote
         return None

@@ -43,9 +43,7 @@ def main(arguments_path: str, folder: str) -> None:
         rows = method.setup(load_prepared_rows(processor.feature_extractor, corpus=corpus), None)
         prepared = accelerator.prepare(model)
         prepared.train()
-        batches = rows.epoch(
-            arguments.batch_size, seed=0, epoch=1, rank=process_index(), world_size=num_processes()
-        )
+        batches = rows.epoch(arguments.batch_size, seed=0, epoch=1, rank=process_index(), world_size=num_processes())
         batch = method.collate(next(batches), torch.Generator().manual_seed(0))
         terms = method.losses(prepared, batch)
         accelerator.backward(sum(terms.values()))
