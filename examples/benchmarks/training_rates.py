@@ -331,7 +331,7 @@ def measure_vocabulary(setting: Setting) -> list[dict]:
         step_seconds(loss, optimizer, 2)
         memories[name] = peak_memory() - before
         work[name] = lambda loss=loss, optimizer=optimizer: step_seconds(loss, optimizer, steps)
-    seconds = in_turn(work, min(5, setting.options.rounds))
+    seconds = in_turn(work, min(3, setting.options.rounds))
     first, *others = work
     results = [result_row(f"step, {name}", seconds[name], "s") for name in work]
     results += [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -159,7 +160,7 @@ def filter_signal(
     Raises:
         ValueError: the lower edge lies up there, where the recording holds nothing to keep.
     """
-    from scipy.signal import butter, iirnotch, sosfiltfilt, tf2sos
+    from scipy.signal import sosfiltfilt
 
     highest = MAX_NYQUIST_FRACTION * sampling_rate / 2
     low, high = bandpass or (None, None)
@@ -176,6 +177,22 @@ def filter_signal(
         left_out.append(f"notch {notch_frequency:g} Hz")
         notch_frequency = None
 
+    if low is None and high is None and notch_frequency is None:
+        return signal, left_out
+    sections = _filter_sections(low, high, order, notch_frequency, notch_quality, sampling_rate)
+    # A notch rings for its quality in periods.
+    periods = [1 / edge for edge in (low, high) if edge is not None]
+    longest = max([*periods, *([notch_quality / notch_frequency] if notch_frequency is not None else [])])
+    padding = min(int(np.ceil(3 * longest / (2 * np.pi) * sampling_rate)) + 1, signal.shape[1] - 1)
+    filtered = sosfiltfilt(sections, signal.astype(np.float64), axis=1, padlen=padding)
+    return filtered.astype(np.float32), left_out
+
+
+@lru_cache(maxsize=64)
+def _filter_sections(low, high, order: int, notch_frequency, notch_quality: float, sampling_rate: float) -> np.ndarray:
+    """Design the filters, which takes longer than filtering a short recording."""
+    from scipy.signal import butter, iirnotch, tf2sos
+
     sections = []
     if low is not None and high is not None:
         sections.append(butter(order, (low, high), "bandpass", fs=sampling_rate, output="sos"))
@@ -185,14 +202,7 @@ def filter_signal(
         sections.append(butter(order, high, "lowpass", fs=sampling_rate, output="sos"))
     if notch_frequency is not None:
         sections.append(tf2sos(*iirnotch(notch_frequency, notch_quality, fs=sampling_rate)))
-    if not sections:
-        return signal, left_out
-    # A notch rings for its quality in periods.
-    periods = [1 / edge for edge in (low, high) if edge is not None]
-    longest = max([*periods, *([notch_quality / notch_frequency] if notch_frequency is not None else [])])
-    padding = min(int(np.ceil(3 * longest / (2 * np.pi) * sampling_rate)) + 1, signal.shape[1] - 1)
-    filtered = sosfiltfilt(np.concatenate(sections), signal.astype(np.float64), axis=1, padlen=padding)
-    return filtered.astype(np.float32), left_out
+    return np.concatenate(sections)
 
 
 def resample(signal: np.ndarray, *, sampling_rate: float, target_rate: float) -> np.ndarray:
@@ -211,10 +221,20 @@ def resample(signal: np.ndarray, *, sampling_rate: float, target_rate: float) ->
     wanted = max(1, round(signal.shape[1] * target_rate / sampling_rate))
     # "line" keeps a lead's offset from ringing at the ends; polyphase output is one sample long where the ratio
     # is not whole.
-    resampled = resample_poly(signal.astype(np.float64), ratio.numerator, ratio.denominator, axis=1, padtype="line")
+    up, down = ratio.numerator, ratio.denominator
+    window = _resampling_filter(max(up, down))
+    resampled = resample_poly(signal.astype(np.float64), up, down, axis=1, window=window, padtype="line")
     if resampled.shape[1] < wanted:
         resampled = np.pad(resampled, ((0, 0), (0, wanted - resampled.shape[1])), mode="edge")
     return resampled[:, :wanted].astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _resampling_filter(rate: int) -> np.ndarray:
+    """Design the filter that `resample_poly` would design anew for each recording."""
+    from scipy.signal import firwin
+
+    return firwin(20 * rate + 1, 1 / rate, window=("kaiser", 5.0))
 
 
 def window_starts(

@@ -1,4 +1,4 @@
-"""`kill -9` at random moments, then the same command: the weights are those of a run that nobody killed, bit for bit."""
+"""`kill -9` at random moments, then the same command: the weights are those of an undisturbed run, bit for bit."""
 
 import contextlib
 import dataclasses

@@ -136,7 +136,8 @@ def test_an_error_of_the_run_ends_all_processes_with_its_message(recipe, tmp_pat
 def test_the_launch_decides_the_precision(launched, recipe, tmp_path):
     """The recipe's own is for where no launch says one."""
     code = (
-        "import sys; from mets_ecg_cli.parser import parse_arguments; from mets_ecg_cli.pretrain import PretrainArguments; "
+        "import sys; from mets_ecg_cli.parser import parse_arguments; "
+        "from mets_ecg_cli.pretrain import PretrainArguments; "
         "from mets_ecg.training.processes import make_accelerator; "
         "print('precision', make_accelerator(parse_arguments(PretrainArguments, sys.argv[1:])).mixed_precision)"
     )

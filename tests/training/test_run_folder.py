@@ -87,10 +87,9 @@ def test_a_checkpoint_that_a_cut_off_run_had_put_aside_comes_back(arguments, out
 
 
 def test_two_runs_do_not_write_into_one_folder(arguments):
-    accelerator = make_accelerator(arguments)
-    with RunFolder(arguments, "regression").opened(accelerator):
-        with pytest.raises(RuntimeError, match="another process trains into this folder"):
-            prepare(arguments)
+    first = RunFolder(arguments, "regression").opened(make_accelerator(arguments))
+    with first, pytest.raises(RuntimeError, match="another process trains into this folder"):
+        prepare(arguments)
 
 
 def test_a_folder_that_may_not_be_written_is_said_at_once(arguments, tmp_path):
@@ -179,6 +178,21 @@ def test_a_state_of_another_method_is_refused(arguments, run, cut_off, regressio
     other = regression()
     other.name = "classification"
     with pytest.raises(ValueError, match="trains by regression, not by classification"):
+        run(other, arguments, save_steps=2)
+
+
+def test_a_state_of_another_architecture_is_refused(arguments, run, cut_off, regression):
+    cut_off(5, save_steps=2)
+    other = regression()
+    build = other.build
+
+    def without_bias():
+        model, processor = build()
+        model.bias = None
+        return model, processor
+
+    other.build = without_bias
+    with pytest.raises(ValueError, match="is of a model of another architecture: they differ in bias"):
         run(other, arguments, save_steps=2)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,7 @@ def load_parts(
     corpus: Dataset | None = None,
     task_corpus: str | None = None,
     max_train: int | None = None,
+    unused: Collection[str] = (),
 ) -> LoadedParts:
     """Return the prepared rows of the parts that are asked for; no others are read.
 
@@ -74,12 +75,13 @@ def load_parts(
         corpus: rows in place of those that the arguments name.
         task_corpus: whose files `arguments.source` has, where neither they nor the arguments tell.
         max_train: how many rows of the training part are needed; they are drawn at random.
+        unused: columns that are not read where rows are streamed, whose columns are all in memory.
 
     Raises:
         ValueError: no rows are named; a word names none; a patient is in two parts.
         FileNotFoundError: a corpus is not there.
     """
-    opened = _open_corpora(feature_extractor, arguments, corpus, task_corpus)
+    opened = _open_corpora(feature_extractor, arguments, corpus, task_corpus, unused)
     words = {one.name: {} for one in opened}
     _check_prefixes(arguments, words)
     loaded = dict.fromkeys(PARTS)
@@ -107,7 +109,7 @@ def _check_prefixes(arguments: DataArguments, corpora: Mapping) -> None:
                 raise ValueError(f"--{part} {name}:{word}: there is no corpus {name!r} here, only {', '.join(corpora)}")
 
 
-def _open_corpora(feature_extractor, arguments: DataArguments, corpus, task_corpus) -> list[_OpenCorpus]:
+def _open_corpora(feature_extractor, arguments: DataArguments, corpus, task_corpus, unused) -> list[_OpenCorpus]:
     rate = feature_extractor.sampling_rate
     if corpus is not None:
         name = corpus[0]["corpus"] if "corpus" in corpus.column_names else "simulated"
@@ -134,7 +136,8 @@ def _open_corpora(feature_extractor, arguments: DataArguments, corpus, task_corp
     opened = []
     for name in arguments.data:
         saved = SavedCorpus(name, config=arguments.config_name, sampling_rate=rate)
-        opened.append(_open(saved.corpus, _rows_of(saved, feature_extractor, arguments.streaming), saved.summary))
+        rows = _rows_of(saved, feature_extractor, arguments.streaming, unused)
+        opened.append(_open(saved.corpus, rows, saved.summary))
     if len({one.name for one in opened}) < len(opened):
         raise ValueError(f"--data names one corpus twice: {', '.join(one.name for one in opened)}")
     return opened
@@ -156,15 +159,17 @@ def _open(name: str, rows, summary: Mapping | None = None) -> _OpenCorpus:
     return _OpenCorpus(name, rows, defaults, ())
 
 
-def _rows_of(saved: SavedCorpus, feature_extractor: ECGFeatureExtractor, streaming: bool) -> Dataset | PreparedRows:
+def _rows_of(saved: SavedCorpus, feature_extractor, streaming: bool, unused: Collection[str] = ()):
+    """Return a corpus' rows: a `Dataset` of recordings, or prepared rows."""
     if saved.feature_extractor is None:
         if streaming:
             raise ValueError(_ONLY_PREPARED_STREAM)
         return saved.dataset()
     _check_prepared_by(saved, feature_extractor)
     if streaming:
-        paths = [(path, split) for split, files in saved.files.items() for path in files]
-        return open_stream([path for path, _ in paths], corpus=saved.corpus, splits=[split for _, split in paths])
+        paths = [path for files in saved.files.values() for path in files]
+        splits = [split for split, files in saved.files.items() for _ in files]
+        return open_stream(paths, corpus=saved.corpus, splits=splits, unused=unused)
     return MemoryMappedRows(saved.dataset())
 
 

@@ -8,10 +8,12 @@ consumed is then all the state there is, and going on from it is exact.
 from __future__ import annotations
 
 import copy
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import fsspec
 import numpy as np
@@ -252,32 +254,40 @@ def join_rows(parts: Sequence[PreparedRows]) -> PreparedRows:
 
 
 def open_stream(
-    paths: Sequence[str], *, corpus: str = "", splits: Sequence[str] | None = None, window: int = _WINDOW
+    paths: Sequence[str],
+    *,
+    corpus: str = "",
+    splits: Sequence[str] | None = None,
+    unused: Collection[str] = (),
+    window: int = _WINDOW,
 ) -> StreamedRows:
-    """Open Parquet files of prepared rows, and read all of their columns but the recordings'.
+    """Open Parquet files of prepared rows, and read their columns into memory, but for the recordings'.
 
     Args:
         paths: paths or URLs (`hf://datasets/...`) of the files.
         corpus: name of the corpus, for the column `corpus`.
         splits: of each file, for the column `split`.
+        unused: columns that are not read.
         window: rows that are shuffled together.
     """
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        opened = list(pool.map(_open_shard, paths))
+        opened = list(pool.map(partial(_open_shard, left_out={*INPUT_COLUMNS, *unused}), paths))
     tables = []
     for (_, table), split in zip(opened, splits or [""] * len(opened), strict=True):
         for name, value in (("corpus", corpus), ("split", split)):
             table = table.append_column(name, pa.array([value] * len(table), pa.string()))
         tables.append(table)
-    columns = Dataset(pa.concat_tables(tables))
+    # Without a fingerprint `datasets` serialises the whole table to make one.
+    fingerprint = hashlib.sha256(repr((list(paths), sorted(unused))).encode()).hexdigest()[:16]
+    columns = Dataset(pa.concat_tables(tables), fingerprint=fingerprint)
     return StreamedRows([shard for shard, _ in opened], columns, window=window)
 
 
-def _open_shard(path: str) -> tuple[_Shard, pa.Table]:
+def _open_shard(path: str, *, left_out: set[str]) -> tuple[_Shard, pa.Table]:
     with fsspec.open(path, "rb") as file:
         parquet = pq.ParquetFile(file)
         groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
-        columns = [name for name in parquet.schema_arrow.names if name not in INPUT_COLUMNS]
+        columns = [name for name in parquet.schema_arrow.names if name not in left_out]
         return _Shard(path, tuple(groups)), parquet.read(columns)
 
 

@@ -68,8 +68,19 @@ class RecordTexts:
 
     def mean_of_records(self) -> torch.Tensor:
         """Return each record's mean over its encoded texts, `(records, text hidden size)`."""
-        present = (self.text_ids_per_record >= 0).unsqueeze(-1)
-        return (self.pooled[self.text_ids_per_record.clamp(min=0)] * present).sum(dim=1) / present.sum(dim=1)
+        present = self.text_ids_per_record >= 0
+        total = torch.zeros((len(present), self.pooled.shape[1]))
+        for ids, kept in zip(self.text_ids_per_record.T, present.T, strict=True):
+            total[kept] += self.pooled[ids[kept]]
+        return total / present.sum(dim=1, keepdim=True)
+
+    def mean(self) -> torch.Tensor:
+        """Return the mean over records of each record's mean, `(text hidden size,)`."""
+        present = self.text_ids_per_record >= 0
+        parts = (1.0 / present.sum(dim=1, keepdim=True, dtype=torch.float64)).expand(present.shape)[present]
+        weights = torch.zeros(len(self.distinct), dtype=torch.float64)
+        weights.index_add_(0, self.text_ids_per_record[present], parts)
+        return (weights @ self.pooled.double() / len(present)).float()
 
     def draw(self, records: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return one text of each of these records: `(len(records),)` positions in `distinct`.

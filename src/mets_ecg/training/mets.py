@@ -83,7 +83,7 @@ class METS(Method):
             # Over records, not over distinct texts: the common wording is what must go. Of a text encoder that is
             # trained it is the mean at the start.
             encoded = self.texts if self.frozen else encode_texts(self.model, self.processor, texts)
-            self.model.text_mean.copy_(encoded.mean_of_records().mean(dim=0))
+            self.model.text_mean.copy_(encoded.mean())
         if self.arguments.negatives == "vocabulary":
             self._vocabulary = self.texts.pooled.to(self.model.device), self.texts.counts.to(self.model.device)
         self.validation = None if validation is None else _Validation(self, validation)
@@ -156,6 +156,8 @@ class _Validation:
         if len(self.kept) < 2:
             raise ValueError("a contrastive loss needs at least 2 validation records: name others by --validation")
         self.texts = method._encode(self._own_texts)
+        if method.frozen:
+            self._own_texts = None
         has_labels = self.task is not None and self.task.label_column in rows.column_names
         self.truth = load_labels(rows, self.task) if has_labels else None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
 from huggingface_hub.utils import WeakFileLock
 
-from mets_ecg_cli.pretrain import PretrainArguments
+from mets_ecg_cli.pretrain import PretrainArguments, TextColumn
 
 from ..data.loading import LoadedParts, load_parts
 from ..data.parts import PARTS
@@ -72,6 +74,7 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
                 metrics["test"] = table.as_dict()
             run.finish(metrics)
             print(f"checkpoint of epoch {state.best_epoch}, metrics.json and log.jsonl are in {run.output}")
+        accelerator.end_training()
     return metrics
 
 
@@ -80,7 +83,8 @@ def _load_parts(arguments: PretrainArguments, processor, corpus: Dataset | None,
     if arguments.max_steps is not None:
         of_a_step = arguments.batch_size * arguments.gradient_accumulation_steps * num_processes
         needed = arguments.max_steps * of_a_step
-    parts = load_parts(processor.feature_extractor, arguments, corpus=corpus, max_train=needed)
+    unused = set(get_args(TextColumn)) - {arguments.text_column}
+    parts = load_parts(processor.feature_extractor, arguments, corpus=corpus, max_train=needed, unused=unused)
     if parts.train is None:
         raise ValueError(
             f"there is nothing to train on, {', '.join(parts.words)} has no part for it: name one by --train"

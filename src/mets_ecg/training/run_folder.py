@@ -233,7 +233,12 @@ def save_trained_weights_only(accelerator: Accelerator) -> None:
 
     def load(models: list, folder: str) -> None:
         model = accelerator.unwrap_model(models.pop())
-        model.load_state_dict(load_file(Path(folder) / "model.safetensors"), strict=False)
+        weights, expected = load_file(Path(folder) / "model.safetensors"), _trained_state(model)
+        shapes = [{name: values.shape for name, values in state.items()} for state in (weights, expected)]
+        if shapes[0] != shapes[1]:
+            name = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())[0]
+            raise ValueError(f"the state in {folder!r} is of a model of another architecture: they differ in {name}")
+        model.load_state_dict(weights, strict=False)
 
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)

@@ -66,8 +66,6 @@ class RunLog:
 
     def __exit__(self, *error) -> None:
         self._bar.close()
-        if self.accelerator.trackers:
-            self.accelerator.end_training()
 
     def step(self) -> None:
         """Advance the bar by a step."""
