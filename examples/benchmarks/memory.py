@@ -49,7 +49,8 @@ def train_some_steps(options: argparse.Namespace) -> dict:
     method = METS(arguments)
     _, processor = method.build()
     peaks.append(peak())
-    parts = load_parts(processor.feature_extractor, arguments)
+    unused = {"report", "report_en", "findings"} - {options.text_column}  # as `mets-ecg pretrain` does
+    parts = load_parts(processor.feature_extractor, arguments, unused=unused)
     peaks.append(peak())
     rows = method.setup(parts.train, None)
     peaks.append(peak())
