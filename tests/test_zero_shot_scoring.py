@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mets_ecg.zero_shot_scoring import embed_phrases, label_phrases, zero_shot_scores
+from mets_ecg.zero_shot_scoring import embed_phrases, label_phrases, label_similarities, zero_shot_scores
 
 TEMPLATE = "The ECG of {}, a type of diagnostic."
 
@@ -75,40 +75,58 @@ def test_labels_in_any_iterable_are_read_once(labels):
     assert label_phrases(labels, "the {}") == {"a": ["the a"], "b": ["the b"]}
 
 
-def test_a_label_is_the_mean_of_its_phrases_brought_back_to_length_1(tiny_model, tiny_processor):
+SCALES = {"phrase_scale": 10.0, "comparison_scale": 10.0}
+
+
+def labels_of(vectors):
+    """One phrase a label."""
+    return [row[None] for row in torch.as_tensor(vectors)]
+
+
+def test_each_phrase_of_a_label_has_a_vector(tiny_model, tiny_processor):
     phrases = [["sinus rhythm", "normal ecg .", "no st deviation"], ["left bundle branch block"]]
     embeds = embed_phrases(tiny_model, tiny_processor, phrases)
-
-    def embed(phrase):
+    assert [tuple(own.shape) for own in embeds] == [(3, 17), (1, 17)]
+    for phrase, vector in zip(sum(phrases, []), torch.cat(embeds), strict=True):
         tokens = tiny_processor(text=phrase, return_tensors="pt")
         with torch.no_grad():
             features = tiny_model.get_text_features(tokens["input_ids"], tokens["attention_mask"])[0]
-        return features / features.norm()
+        torch.testing.assert_close(vector, features / features.norm(), atol=1e-5, rtol=1e-5)
 
-    mean = sum(embed(phrase) for phrase in phrases[0]) / 3
-    torch.testing.assert_close(embeds[0], mean / mean.norm(), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(embeds[1], embed(phrases[1][0]), atol=1e-5, rtol=1e-5)
-    assert mean.norm() < 0.999  # else the test would not see whether it is brought back
-    assert embeds.shape == (2, 17) and not embeds.requires_grad
+
+def test_phrases_are_joined_between_their_mean_and_the_most_similar():
+    ecg = torch.tensor([[1.0, 0.0]])
+    label = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.2, 0.3]])
+    joined = {scale: label_similarities(ecg, [label], phrase_scale=scale).item() for scale in (1e-3, 10.0, 1e3)}
+    assert joined[1e-3] == pytest.approx(0.4, abs=1e-3)
+    assert joined[1e3] == pytest.approx(0.9, abs=2e-3)
+    assert joined[10.0] == pytest.approx(math.log((math.exp(9) + math.exp(1) + math.exp(2)) / 3) / 10)
+
+
+def test_a_phrase_that_is_named_twice_does_not_count_twice_against_another_label():
+    ecg, label = torch.tensor([[0.6, 0.8]]), torch.tensor([[1.0, 0.0]])
+    once, twice = (label_similarities(ecg, [own], phrase_scale=10.0) for own in (label, label.repeat(2, 1)))
+    torch.testing.assert_close(once, twice)
 
 
 def test_scores_of_labels_together_by_hand():
     ecg = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
-    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    scores = zero_shot_scores(ecg, labels, labels[0], scale=10.0)
-    expected = [[1 / (1 + math.exp(-10)), 1 / (1 + math.exp(10))],
-                [1 / (1 + math.exp(2)), 1 / (1 + math.exp(-2))],
-                [1 / (1 + math.exp(-10)), 1 / (1 + math.exp(10))]]  # fmt: skip
+    labels = labels_of([[1.0, 0.0], [0.0, 1.0]])
+    scores = zero_shot_scores(ecg, labels, None, scale=30.0, phrase_scale=10.0, comparison_scale=5.0)
+    expected = [[1 / (1 + math.exp(-5)), 1 / (1 + math.exp(5))],
+                [1 / (1 + math.exp(1)), 1 / (1 + math.exp(-1))],
+                [1 / (1 + math.exp(-5)), 1 / (1 + math.exp(5))]]  # fmt: skip
     torch.testing.assert_close(scores, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(scores.sum(dim=1), torch.ones(3, dtype=torch.float64))
 
 
-def test_independent_scores_by_hand():
+@pytest.mark.parametrize("neutral", [None, torch.tensor([0.8, 0.6])])
+def test_independent_scores_by_hand(neutral):
     ecg = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, -1.0]])
-    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    neutral = torch.tensor([0.8, 0.6])
-    scores = zero_shot_scores(ecg, labels, neutral, scale=torch.tensor(5.0), multi_label=True)
-    cosines = [[1 - 0.8, 0 - 0.8], [0.6 - 0.96, 0.8 - 0.96], [0 + 0.6, -1 + 0.6]]
+    labels = labels_of([[1.0, 0.0], [0.0, 1.0]])
+    scores = zero_shot_scores(ecg, labels, neutral, scale=torch.tensor(5.0), multi_label=True, **SCALES)
+    against = [0.0] * 3 if neutral is None else [0.8, 0.96, -0.6]
+    cosines = [[1 - against[0], 0 - against[0]], [0.6 - against[1], 0.8 - against[1]], [-against[2], -1 - against[2]]]
     expected = [[1 / (1 + math.exp(-5 * value)) for value in row] for row in cosines]
     torch.testing.assert_close(scores, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-7)
 
@@ -116,14 +134,16 @@ def test_independent_scores_by_hand():
 def test_an_independent_score_does_not_depend_on_the_other_labels():
     generator = torch.Generator().manual_seed(0)
     ecg, labels, neutral = (torch.randn(*shape, generator=generator) for shape in ((3, 7), (4, 7), (7,)))
-    together = zero_shot_scores(ecg, labels, neutral, scale=2.0, multi_label=True)
-    single = zero_shot_scores(ecg, labels[2:3], neutral, scale=2.0)
+    labels = labels_of(labels)
+    together = zero_shot_scores(ecg, labels, neutral, scale=2.0, multi_label=True, **SCALES)
+    single = zero_shot_scores(ecg, labels[2:3], neutral, scale=2.0, **SCALES)
     torch.testing.assert_close(together[:, 2:3], single)
-    assert not torch.allclose(zero_shot_scores(ecg, labels, neutral, scale=2.0), together)
+    assert not torch.allclose(zero_shot_scores(ecg, labels, neutral, scale=2.0, **SCALES), together)
 
 
 def test_confident_scores_still_rank():
     ecg = torch.tensor([[1.0, 0.0], [0.9, 0.0]])
-    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    first, second = zero_shot_scores(ecg, labels, labels[1], scale=30.0)[:, 0].tolist()
+    labels = labels_of([[1.0, 0.0], [0.0, 1.0]])
+    scores = zero_shot_scores(ecg, labels, None, scale=30.0, phrase_scale=10.0, comparison_scale=30.0)
+    first, second = scores[:, 0].tolist()
     assert first > second > 0.999999

@@ -8,12 +8,14 @@ and the module `.plotting`, imported when asked for.
 
 from importlib.metadata import PackageNotFoundError, version
 
-from .configuration_ecg_text import ECGResNetConfig, ECGTextConfig
+from .configuration_ecg_text import ECGClassificationConfig, ECGResNetConfig, ECGTextConfig
 from .feature_extraction_ecg import ECGFeatureExtractor
 from .leads import STANDARD_LEADS
+from .modeling_ecg_classification import ECGForSequenceClassification
 from .modeling_ecg_encoder import ECGEncoderOutput
 from .modeling_ecg_resnet import ECGResNetModel
-from .modeling_ecg_text import ECGTextModel, ECGTextOutput, info_nce_loss
+from .modeling_ecg_text import ECGTextModel, ECGTextOutput, info_nce_loss, vocabulary_loss
+from .pipeline_ecg_classification import ECGClassificationPipeline
 from .pipeline_zero_shot_ecg import ZeroShotECGClassificationPipeline
 from .processing_ecg import ECGProcessor
 from .registration import register
@@ -25,8 +27,11 @@ except PackageNotFoundError:  # run from a source tree that was not installed
 
 __all__ = [
     "STANDARD_LEADS",
+    "ECGClassificationConfig",
+    "ECGClassificationPipeline",
     "ECGEncoderOutput",
     "ECGFeatureExtractor",
+    "ECGForSequenceClassification",
     "ECGProcessor",
     "ECGResNetConfig",
     "ECGResNetModel",
@@ -35,6 +40,7 @@ __all__ = [
     "ECGTextOutput",
     "ZeroShotECGClassificationPipeline",
     "info_nce_loss",
+    "vocabulary_loss",
 ]
 
 register()

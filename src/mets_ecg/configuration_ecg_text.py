@@ -1,6 +1,6 @@
-"""Configurations: `ECGResNetConfig`, an ECG encoder, and `ECGTextConfig`, an ECG encoder and a text encoder aligned.
+"""Configurations of an ECG encoder, of one aligned with a text encoder, and of one with a classification head.
 
-Both are strict dataclasses of huggingface_hub: a field is checked for type and range whenever it is set, the rules
+All are strict dataclasses of huggingface_hub: a field is checked for type and range whenever it is set, the rules
 between fields on construction, loading and saving. An unknown name is an error that names the nearest known one: a
 misspelt field would otherwise train another model than the one asked for. Only when a saved file is read is an unknown
 name a warning, because a newer version may have written it.
@@ -233,7 +233,7 @@ class ECGResNetConfig(StrictConfig):
             raise ValueError(f"num_groups={self.num_groups} must divide every hidden size, got {self.hidden_sizes}")
 
 
-# The ECG encoders a dual encoder can hold: a new encoder adds its line here and in modeling_ecg_text.py.
+# What a dual encoder or a classifier can hold: a new encoder adds its line here and in ecg_models.py.
 ECG_CONFIGS = {config.model_type: config for config in (ECGResNetConfig,)}
 
 
@@ -338,6 +338,55 @@ class ECGTextConfig(StrictConfig):
             raise ValueError("a T5 encoder has no pooler; text_pooling must be 'mean' or 'cls'")
 
 
+class ECGClassificationConfig(StrictConfig):
+    """Configuration of `ECGForSequenceClassification`: an ECG encoder and a head.
+
+    Classes are `id2label` or `num_labels`, and `problem_type` is `"multi_label_classification"` (a recording may have
+    several classes) or `"single_label_classification"`, as in transformers.
+
+    Args:
+        ecg_config: of the ECG encoder: a config, a dict with its `model_type` (default `ecg_resnet`), or None.
+        classifier_dropout: before the head, in training.
+        thresholds: of each class, the probability from which it is said to be present; None: 0.5.
+    """
+
+    model_type = "ecg_classification"
+    sub_configs = {"ecg_config": AutoConfig}
+
+    ecg_config: dict | PretrainedConfig | None = None
+    problem_type: Literal["multi_label_classification", "single_label_classification"] = "multi_label_classification"
+    classifier_dropout: int | float = 0.0
+    thresholds: list[float] | tuple[float, ...] | None = None
+
+    def __post_init__(self, **kwargs):
+        self.ecg_config = build_ecg_config(self.ecg_config)
+        self.thresholds = None if self.thresholds is None else [float(value) for value in self.thresholds]
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """See `StrictConfig.from_dict`; it holds for the ECG encoder's part of the file too."""
+        if isinstance(config_dict.get("ecg_config"), dict):
+            config_dict = {**config_dict, "ecg_config": build_ecg_config(config_dict["ecg_config"], saved=True)}
+        return super().from_dict(config_dict, **kwargs)
+
+    def to_dict(self) -> dict:
+        """Return the fields as they are saved: without the folder that the encoder came from."""
+        fields = super().to_dict()
+        fields["ecg_config"] |= {"_name_or_path": "", "dtype": fields.get("dtype")}
+        return fields
+
+    def validate_thresholds(self):
+        """Check that there is a threshold for each class."""
+        if self.thresholds is not None and len(self.thresholds) != self.num_labels:
+            raise ValueError(f"{len(self.thresholds)} thresholds for {self.num_labels} classes: one for each is needed")
+
+    def validate_dropout(self):
+        """Check that the dropout is a probability."""
+        if not 0 <= self.classifier_dropout < 1:
+            raise ValueError(f"classifier_dropout must be from 0 to below 1, got {self.classifier_dropout}")
+
+
 def build_ecg_config(ecg_config, *, saved: bool = False) -> PretrainedConfig:
     """Return the config of an ECG encoder from a config, a dict or None; see `ECGTextConfig`.
 
@@ -376,3 +425,4 @@ def build_text_config(text_config) -> PretrainedConfig:
 
 ECGResNetConfig.register_for_auto_class()
 ECGTextConfig.register_for_auto_class()
+ECGClassificationConfig.register_for_auto_class()

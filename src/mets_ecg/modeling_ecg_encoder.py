@@ -3,7 +3,7 @@
 The contract: a subclass of `ECGEncoderPreTrainedModel` whose `forward(input_values, ecg_attention_mask=None,
 lead_mask=None, output_hidden_states=None)`, decorated with transformers' `can_return_tuple`, returns
 `last_hidden_state (B, T', D)` and `pooler_output (B, D)`. With a mask, padding changes nothing; without one, the plain
-exact path is taken. Its config has `num_leads`, `sampling_rate` and `hidden_size`.
+exact path is taken. Its config has `num_leads`, `sampling_rate` and `hidden_size`; `layers()` lists its modules.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
@@ -93,10 +94,15 @@ class ECGPreTrainedModel(PreTrainedModel):
 
 
 class ECGEncoderPreTrainedModel(ECGPreTrainedModel):
-    """Parent of the ECG encoders: loading one from a dual encoder's checkpoint takes the ECG tower out of it."""
+    """Parent of the ECG encoders: one is loaded from the checkpoint of a dual encoder or a classifier too."""
 
     base_model_prefix = "ecg_model"
-    _keys_to_ignore_on_load_unexpected = [r"^text_", r"^ecg_projection\.", r"^logit_scale$"]
+
+    def layers(self) -> list[nn.Module]:
+        """Return the modules from the input to the output, for learning rates that fall with depth."""
+        return list(self.children())
+
+    _keys_to_ignore_on_load_unexpected = [r"^text_", r"^ecg_projection\.", r"^logit_scale$", r"^classifier\."]
 
 
 def _name_some(kind: str, names, limit: int = 5) -> str:

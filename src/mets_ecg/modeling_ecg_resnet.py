@@ -158,6 +158,9 @@ class ECGResNetModel(ECGEncoderPreTrainedModel):
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def layers(self) -> list[nn.Module]:
+        return [self.stem, *self.blocks, self.pooler]
+
     @can_return_tuple
     def forward(
         self,

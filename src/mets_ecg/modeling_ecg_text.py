@@ -21,12 +21,9 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_ecg_text import ECGTextConfig
+from .ecg_models import ECG_MODELS, load_ecg_model
 from .modeling_ecg_encoder import ECGEncoderOutput, ECGPreTrainedModel
-from .modeling_ecg_resnet import ECGResNetModel
 from .text_models import build_text_model, load_text_model, text_model_digest
-
-# The ECG encoders a dual encoder can hold, by the model type of their config.
-ECG_MODELS = {model.config_class.model_type: model for model in (ECGResNetModel,)}
 
 
 def pair_texts(
@@ -222,7 +219,7 @@ class ECGTextModel(ECGPreTrainedModel):
             )
             if not Path(text).is_dir():
                 kwargs.setdefault("text_model_id", str(text))
-        ecg_model = ecg if isinstance(ecg, PreTrainedModel) else _load_ecg_model(ecg)
+        ecg_model = ecg if isinstance(ecg, PreTrainedModel) else load_ecg_model(ecg)
         model = cls(ECGTextConfig(ecg_config=ecg_model.config, text_config=text_model.config, **kwargs))
         model.ecg_model = ecg_model.to(model.dtype)
         model.text_model = text_model.to(model.dtype)
@@ -444,20 +441,6 @@ class ECGTextModel(ECGPreTrainedModel):
             texts = input_ids.masked_fill(attention_mask == 0, -1)
         text_ids = torch.unique(texts, dim=0, return_inverse=True)[1]
         return pair_texts(text_ids, self.config.duplicate_text_policy)
-
-
-def _load_ecg_model(ecg):
-    if not hasattr(ecg, "model_type"):
-        fields, _ = ECGTextConfig.get_config_dict(ecg)
-        model_type = fields.get("ecg_config", fields).get("model_type")
-        if model_type not in ECG_MODELS:
-            raise ValueError(
-                f"{ecg!s} holds no ECG encoder (model type {model_type!r}); known are {', '.join(ECG_MODELS)}"
-            )
-        return ECG_MODELS[model_type].from_pretrained(ecg)
-    if ecg.model_type not in ECG_MODELS:
-        raise ValueError(f"{ecg.model_type!r} is no ECG encoder; known are {', '.join(ECG_MODELS)}")
-    return ECG_MODELS[ecg.model_type](ecg)
 
 
 ECGTextModel.register_for_auto_class("AutoModel")

@@ -8,18 +8,13 @@ from __future__ import annotations
 import inspect
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from transformers.pipelines.base import ChunkPipeline
 
 from .configuration_ecg_text import refuse_unknown
-from .feature_extraction_ecg import ECGWindow
-from .leads import limb_lead_error
+from .pipeline_ecg import ECGPipeline
 from .processing_ecg import check_template
-from .recordings import Recording, check_arguments, read_recording, recordings_in
-from .signals import detect_qrs
 from .zero_shot_scoring import embed_phrases, label_phrases, list_labels, zero_shot_scores
 
 TASKS = ("zero-shot-ecg-classification", "zero-shot-classification")
@@ -35,14 +30,13 @@ CUSTOM_PIPELINES = {
 }
 
 
-class ZeroShotECGClassificationPipeline(ChunkPipeline):
+class ZeroShotECGClassificationPipeline(ECGPipeline):
     """Score a recording against labels in words.
 
-    Scores. By default they are a softmax over the labels of `logit_scale.exp() * cosine`: they say which of the labels
-    fits best and add up to 1. With `multi_label=True`, or with a single label, each label is judged on its own as
-    `sigmoid(scale * (cos(label) - cos(neutral)))` against the processor's neutral phrase. They are never the cosine
-    itself, because how typical a sentence is moves its cosine more than what the recording shows. They rank;
-    they are not calibrated probabilities.
+    Scores. By default they are a softmax over the labels' similarities: they say which of the labels fits best and add
+    up to 1. With `multi_label=True`, or with a single label, each label is judged on its own by a sigmoid, against the
+    processor's neutral phrase if it has one. Their scales are fields of the processor (`phrase_scale`,
+    `comparison_scale`) and the model's own. They rank; they are not calibrated probabilities.
 
     Example:
         >>> pipe = pipeline("zero-shot-classification", model="demo-output/checkpoint")
@@ -51,10 +45,6 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
     """
 
     _load_processor = True
-    _load_tokenizer = False
-    _load_feature_extractor = False
-    _load_image_processor = False
-    _load_video_processor = False
 
     def __init__(self, *args, **kwargs):
         if kwargs.get("processor") is None:
@@ -112,22 +102,7 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
             kwargs["candidate_labels"] = candidate_labels
         if kwargs.get("candidate_labels", self._postprocess_params.get("candidate_labels")) is None:
             raise ValueError("no candidate labels: pass candidate_labels=['sinus rhythm', 'atrial fibrillation', ...]")
-        if (kwargs.get("batch_size") or self._batch_size or 1) > 1 and self.feature_extractor.max_duration is None:
-            raise ValueError(
-                "this model takes recordings of any length, which do not go into one batch: use batch_size=1"
-            )
-        wanted, given = self.model.config.ecg_config.sampling_rate, self.feature_extractor.sampling_rate
-        if wanted != given:
-            raise ValueError(f"the model was trained at {wanted:g} Hz and its feature extractor gives {given:g} Hz")
-        self.model.eval()  # it may come from training
-        many = recordings_in(inputs)
-        if many is None:
-            return super().__call__([("the recording", inputs)], **kwargs)[0]
-        named = ((f"recording {i}", recording) for i, recording in enumerate(many))
-        if isinstance(many, list):
-            return super().__call__(list(named), **kwargs)
-        results = super().__call__(named, **kwargs)
-        return list(results) if hasattr(inputs, "__len__") else results
+        return self._answer(inputs, **kwargs)
 
     def _sanitize_parameters(
         self,
@@ -144,31 +119,29 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
     ):
         known = set(inspect.signature(self._sanitize_parameters).parameters) - {"unknown"}
         refuse_unknown("a call of the pipeline", list(unknown), known)
-        if top_k is not None and (isinstance(top_k, bool) or not hasattr(top_k, "__index__") or top_k < 1):
-            raise ValueError(f"top_k must be 1 or more, or None for all labels, got {top_k!r}")
-        for name, value in (("multi_label", multi_label), ("return_details", return_details)):
-            if value is not None and not isinstance(value, bool):
-                raise TypeError(f"{name} must be True or False, got {value!r}")
-        if crop == "random":
-            raise ValueError("crop='random' is for training: the pipeline gives the same answer every time")
+        reading = self._reading_parameters(
+            sampling_rate=sampling_rate,
+            lead_names=lead_names,
+            units=units,
+            crop=crop,
+            return_details=return_details,
+            top_k=top_k,
+        )
+        if multi_label is not None and not isinstance(multi_label, bool):
+            raise TypeError(f"multi_label must be True or False, got {multi_label!r}")
         # A wrong label or template is said before any recording is read.
         if hypothesis_template is not None:
             check_template(hypothesis_template)
         if candidate_labels is not None:
             candidate_labels = list_labels(candidate_labels)
             self._check_labels(label_phrases(candidate_labels, self._template(hypothesis_template)))
-        reading = {**check_arguments(sampling_rate, lead_names, units), "crop": crop, "return_details": return_details}
         scoring = {
             "candidate_labels": candidate_labels,
             "hypothesis_template": hypothesis_template,
             "multi_label": multi_label,
             "top_k": top_k,
         }
-        return (
-            {name: value for name, value in reading.items() if value is not None},
-            {},
-            {name: value for name, value in scoring.items() if value is not None},
-        )
+        return reading, {}, {name: value for name, value in scoring.items() if value is not None}
 
     def _check_labels(self, phrases: dict[str, list[str]]) -> None:
         """Refuse labels that are one text to the model: they would share its score."""
@@ -183,21 +156,8 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
     def _template(self, hypothesis_template: str | None) -> str:
         return self.processor.hypothesis_template if hypothesis_template is None else hypothesis_template
 
-    def preprocess(self, named_ecg: tuple, return_details=False, crop=None, **arguments) -> Iterator[dict]:
-        """Yield each window of a recording, which comes with what errors call it, as model input of one row."""
-        (label, ecg), extractor = named_ecg, self.feature_extractor
-        recording = read_recording(ecg, default_leads=extractor.lead_names, label=label, **arguments)
-        windows = extractor.windows(recording, crop=crop, label=label)
-        details = _details(recording, windows) if return_details else None
-        for i, window in enumerate(windows):
-            features = {name: torch.from_numpy(value) for name, value in extractor.batch([window]).items()}
-            yield {**features, "is_last": i == len(windows) - 1, "details": details}
-
     def _forward(self, model_inputs):
-        kept = {name: model_inputs.pop(name) for name in ("is_last", "details")}
-        model_inputs["input_values"] = model_inputs["input_values"].to(self.model.dtype)
-        if bool(model_inputs["ecg_attention_mask"].all()):
-            model_inputs["ecg_attention_mask"] = None  # nothing is padded: the plain path
+        model_inputs, kept = self._split_inputs(model_inputs)
         return {"ecg_embeds": self.model.normalize_features(self.model.get_ecg_features(**model_inputs)), **kept}
 
     def postprocess(
@@ -207,36 +167,36 @@ class ZeroShotECGClassificationPipeline(ChunkPipeline):
         phrases = label_phrases(candidate_labels, self._template(hypothesis_template))
         windows = torch.cat([output["ecg_embeds"] for output in model_outputs]).float()
         ecg_embed = self.model.normalize_features(windows.mean(dim=0, keepdim=True))
-        embeds = self._embed_labels(phrases)
+        embeds, neutral = self._embed_labels(phrases)
         scores = zero_shot_scores(
             ecg_embed,
-            embeds[:-1],
-            embeds[-1],
+            embeds,
+            neutral,
             scale=self.model.get_logit_scale().item(),
+            phrase_scale=self.processor.phrase_scale,
+            comparison_scale=self.processor.comparison_scale,
             multi_label=multi_label,
         )[0]
-        ranked = sorted(zip(phrases, scores.tolist(), strict=True), key=lambda pair: -pair[1])
-        result = [{"label": label, "score": score} for label, score in ranked[:top_k]]
-        details = model_outputs[0]["details"]
-        return result if details is None else {"scores": result, **details}
+        return self._rank(dict(zip(phrases, scores.tolist(), strict=True)), model_outputs, top_k)
 
     def save_pretrained(self, save_directory, **kwargs):
         """Save the model and the processor, with their code."""
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory, **kwargs)
 
-    def _embed_labels(self, phrases: dict[str, list[str]]) -> torch.Tensor:
-        """Return the labels' vectors and, last, the neutral phrase's; kept until labels or weights are others."""
+    def _embed_labels(self, phrases: dict[str, list[str]]) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """Return the vectors of the labels' phrases and of the neutral one; kept until labels or weights are others."""
         processor = self.processor
-        texts = tuple(map(tuple, [*phrases.values(), [processor.neutral_phrase]]))
+        neutral = [] if processor.neutral_phrase is None else [[processor.neutral_phrase]]
+        texts = tuple(map(tuple, [*phrases.values(), *neutral]))
         asked = (texts, processor.lowercase, processor.max_length, processor.tokenizer)
         kept = self._label_embeds  # read once: another thread may put others there
         if kept is None or kept.asked != asked or not kept.are_of(self.model):
             weights = _text_weights(self.model)
             with _TOKENIZER_LOCK, self.device_placement():
-                vectors = embed_phrases(self.model, processor, texts).float().cpu()
+                vectors = embed_phrases(self.model, processor, texts)
             kept = self._label_embeds = _LabelEmbeds(asked, weights, vectors)
-        return kept.vectors
+        return kept.vectors[: len(phrases)], kept.vectors[-1][0] if neutral else None
 
 
 # Tokenizers are not safe from threads.
@@ -249,7 +209,7 @@ class _LabelEmbeds:
 
     asked: tuple
     weights: list[tuple[torch.Tensor, int, float]]
-    vectors: torch.Tensor
+    vectors: list[torch.Tensor]
 
     def are_of(self, model) -> bool:
         now = _text_weights(model)
@@ -271,31 +231,3 @@ def _text_weights(model) -> list[tuple[torch.Tensor, int, float]]:
         tensors, sums = [*tensors, model.text_mean], [*sums, float(model.text_mean.sum())]
     versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
     return list(zip(tensors, versions, sums, strict=True))
-
-
-def _details(recording: Recording, windows: list[ECGWindow]) -> dict:
-    rate, parts = recording.sampling_rate, []
-    for window in windows:
-        signal = recording.signal_mv[:, round(window.start * rate) : round(window.stop * rate)]
-        parts.append(
-            {
-                "start": window.start,
-                "stop": window.stop,
-                "num_qrs": len(detect_qrs(signal, rate)),
-                "recorded": [name for name, status in window.lead_status.items() if status == "recorded"],
-                "derived": [name for name, status in window.lead_status.items() if status == "derived"],
-                "masked": {
-                    name: status for name, status in window.lead_status.items() if status not in ("recorded", "derived")
-                },
-            }
-        )
-    return {
-        "record_id": recording.record_id,
-        "sampling_rate": rate,
-        "duration": recording.signal_mv.shape[1] / rate,
-        "assumed": dict(recording.assumed),
-        "dropped_channels": list(recording.dropped_channels),
-        "limb_lead_error": limb_lead_error(recording.signal_mv, recording.lead_names),
-        "qrs_found": any(part["num_qrs"] > 0 for part in parts),
-        "windows": parts,
-    }

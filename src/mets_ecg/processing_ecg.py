@@ -7,6 +7,7 @@ are fields, so that a checkpoint is asked its questions in the words it was trai
 from __future__ import annotations
 
 import inspect
+import math
 
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
@@ -28,7 +29,10 @@ class ECGProcessor(ProcessorMixin):
         tokenizer: the text encoder's.
         hypothesis_template: a plain candidate label is put into this; exactly one `{}`.
         report_template: a report is put into this for training; exactly one `{}`.
-        neutral_phrase: what a label is compared with where each is judged on its own.
+        neutral_phrase: what a label is judged against where each is judged on its own; None for nothing, where texts
+            are centred (`ECGTextConfig.text_centering`) and 0 is the similarity to the average text.
+        phrase_scale: of the log-sum-exp that joins a label's phrases.
+        comparison_scale: of the softmax that compares labels with each other.
         languages: codes of the languages of the texts that the model was trained on, in which evaluation words its
             phrases; None where they are not known.
         lowercase: put text into lower case.
@@ -42,6 +46,8 @@ class ECGProcessor(ProcessorMixin):
         hypothesis_template=METS_TEMPLATE,
         report_template=METS_REPORT_TEMPLATE,
         neutral_phrase="ecg.",
+        phrase_scale=10.0,
+        comparison_scale=10.0,
         languages=None,
         lowercase=True,
         max_length=128,
@@ -54,11 +60,16 @@ class ECGProcessor(ProcessorMixin):
         self.hypothesis_template = hypothesis_template
         self.report_template = report_template
         self.neutral_phrase = neutral_phrase
+        self.phrase_scale = phrase_scale
+        self.comparison_scale = comparison_scale
         self.languages = None if languages is None else list(languages)
         self.lowercase = lowercase
         self.max_length = max_length
-        if not isinstance(neutral_phrase, str) or not neutral_phrase.strip():
-            raise ValueError(f"neutral_phrase must be a text, got {neutral_phrase!r}")
+        if neutral_phrase is not None and (not isinstance(neutral_phrase, str) or not neutral_phrase.strip()):
+            raise ValueError(f"neutral_phrase must be a text or None, got {neutral_phrase!r}")
+        for name, value in (("phrase_scale", phrase_scale), ("comparison_scale", comparison_scale)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a number above 0, got {value!r}")
         if isinstance(languages, str) or not all(isinstance(code, str) for code in languages or ()):
             raise TypeError(f"languages must be a list of language codes, as ['en'], got {languages!r}")
         if not isinstance(lowercase, bool):

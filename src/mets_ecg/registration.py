@@ -16,9 +16,13 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_ecg_text import ECGTextConfig
+from .configuration_ecg_text import ECGClassificationConfig, ECGTextConfig
+from .ecg_models import ECG_MODELS
 from .feature_extraction_ecg import ECGFeatureExtractor
-from .modeling_ecg_text import ECG_MODELS, ECGTextModel
+from .modeling_ecg_classification import ECGForSequenceClassification
+from .modeling_ecg_text import ECGTextModel
+from .pipeline_ecg_classification import TASK as CLASSIFICATION
+from .pipeline_ecg_classification import ECGClassificationPipeline
 from .pipeline_zero_shot_ecg import TASKS, ZeroShotECGClassificationPipeline
 from .processing_ecg import ECGProcessor
 
@@ -37,6 +41,11 @@ class ZeroShotClassificationDispatcher(Pipeline):
         if model.config.model_type == ECGTextConfig.model_type:
             kwargs.pop("tokenizer", None)  # the processor holds it
             return ZeroShotECGClassificationPipeline(*args, model=model, processor=processor, **kwargs)
+        if model.config.model_type == ECGClassificationConfig.model_type:
+            raise ValueError(
+                "this model classifies into the classes that it was trained on, and takes no labels in words: use "
+                f"pipeline({CLASSIFICATION!r}, model=...)"
+            )
         from transformers import ZeroShotClassificationPipeline
 
         return ZeroShotClassificationPipeline(*args, model=model, **kwargs)
@@ -50,9 +59,13 @@ def register() -> None:
         AutoModel.register(config, model, exist_ok=True)
         AutoFeatureExtractor.register(config, ECGFeatureExtractor, exist_ok=True)
     AutoProcessor.register(ECGTextConfig, ECGProcessor, exist_ok=True)
+    AutoConfig.register(ECGClassificationConfig.model_type, ECGClassificationConfig, exist_ok=True)
+    AutoModelForSequenceClassification.register(ECGClassificationConfig, ECGForSequenceClassification, exist_ok=True)
+    AutoFeatureExtractor.register(ECGClassificationConfig, ECGFeatureExtractor, exist_ok=True)
 
     own, shared = TASKS
     dispatched = {
+        CLASSIFICATION: (ECGClassificationPipeline, (AutoModelForSequenceClassification,), "multimodal"),
         own: (ZeroShotECGClassificationPipeline, (AutoModel,), "multimodal"),
         # Tried in this order: a text model keeps the head it had without this package.
         shared: (ZeroShotClassificationDispatcher, (AutoModelForSequenceClassification, AutoModel), "text"),

@@ -1,13 +1,13 @@
 """How labels become vectors and similarities become scores: what the pipeline and the evaluation share.
 
-A label is one or several phrases; its vector is the mean of theirs, each of length 1, brought back to length 1. Scores
-compare labels with each other, or with a neutral phrase, and are never the cosine itself: how typical a
-sentence is moves its cosine more than what the recording shows (on PTB-XL a raw cosine ranks records 0.17 to
-0.20 AUC worse).
+A label is one or several phrases, joined by log-sum-exp of their similarities. Labels are compared with each other
+where one is meant, and judged on their own where several may hold. The scales are fields of the processor, chosen on
+fold 8 of PTB-XL over superclasses, subclasses, form and rhythm together (`examples/benchmarks/results/scores_fold8.md`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -75,37 +75,59 @@ def _texts(values, what: str) -> list[str]:
 
 
 @torch.no_grad()
-def embed_phrases(model, processor, phrases: Sequence[Sequence[str]]) -> torch.Tensor:
-    """Return a vector for each list of phrases: `(labels, projection_dim)`, of length 1 where similarity is cosine."""
+def embed_phrases(model, processor, phrases: Sequence[Sequence[str]]) -> list[torch.Tensor]:
+    """Return the vectors of each list of phrases, `(its phrases, projection_dim)`, of length 1 where similarity is cosine.
+
+    All phrases go through the text encoder in one pass.
+    """
     flat = [phrase for own in phrases for phrase in own]
     inputs = processor(text=flat, return_tensors="pt").to(model.device)
     embeds = model.normalize_features(model.get_text_features(inputs["input_ids"], inputs["attention_mask"]))
-    means = torch.stack([own.mean(dim=0) for own in embeds.split([len(own) for own in phrases])])
-    return model.normalize_features(means)
+    return list(embeds.float().cpu().split([len(own) for own in phrases]))
+
+
+def label_similarities(
+    ecg_embeds: torch.Tensor, label_embeds: Sequence[torch.Tensor], *, phrase_scale: float
+) -> torch.Tensor:
+    """Return how similar ECGs are to labels of one or several phrases, `(records, labels)`, in double precision.
+
+    The phrases of a label are joined by log-sum-exp: between their mean and the most similar one.
+    """
+    # A confident softmax would round to 1 in single precision, and its ties spoil a ranking.
+    cosines = ecg_embeds.double() @ torch.cat(list(label_embeds)).double().T
+    parts = cosines.split([len(own) for own in label_embeds], dim=1)
+    joined = [(phrase_scale * own).logsumexp(dim=1) - math.log(own.shape[1]) for own in parts]
+    return torch.stack(joined, dim=1) / phrase_scale
 
 
 def zero_shot_scores(
     ecg_embeds: torch.Tensor,
-    label_embeds: torch.Tensor,
-    neutral_embed: torch.Tensor,
+    label_embeds: Sequence[torch.Tensor],
+    neutral_embed: torch.Tensor | None,
     *,
     scale: float | torch.Tensor,
+    phrase_scale: float,
+    comparison_scale: float,
     multi_label: bool = False,
 ) -> torch.Tensor:
     """Return scores `(records, labels)` in 0 to 1.
 
     Labels are compared with each other by a softmax over them; with `multi_label`, and where there is one label, each
-    is compared with the neutral phrase on its own.
+    is judged on its own by a sigmoid.
 
     Args:
         ecg_embeds: `(records, projection_dim)`, as `ECGTextModel.normalize_features` gives them.
-        label_embeds: `(labels, projection_dim)`, from `embed_phrases`.
-        neutral_embed: `(projection_dim,)` of the neutral phrase.
-        scale: factor on similarities; the model's own.
+        label_embeds: of each label `(phrases, projection_dim)`, from `embed_phrases`.
+        neutral_embed: `(projection_dim,)` of the phrase that a label is judged against on its own; None for none, where
+            0 stands for the average text, as with centred texts.
+        scale: of the sigmoid; the model's own.
+        phrase_scale: of the log-sum-exp over phrases.
+        comparison_scale: of the softmax over labels.
         multi_label: judge every label on its own.
     """
-    # In double precision: a confident softmax would round to 1 in single, and its ties spoil a ranking.
-    logits = scale * (ecg_embeds.double() @ label_embeds.double().T)
+    similarities = label_similarities(ecg_embeds, label_embeds, phrase_scale=phrase_scale)
     if multi_label or len(label_embeds) == 1:
-        return torch.sigmoid(logits - scale * (ecg_embeds.double() @ neutral_embed.double())[:, None])
-    return logits.softmax(dim=-1)
+        if neutral_embed is not None:
+            similarities = similarities - (ecg_embeds.double() @ neutral_embed.double())[:, None]
+        return torch.sigmoid(scale * similarities)
+    return (comparison_scale * similarities).softmax(dim=-1)

@@ -48,6 +48,12 @@ COMMANDS = {
         "align an ECG encoder with a text encoder on recordings and their reports",
         "mets-ecg pretrain --config examples/configs/mets-small.yaml --source ptb-xl --output mets-small",
     ),
+    "finetune": (
+        "mets_ecg.training.finetune",
+        "run_finetune",
+        "train a classifier on labels, from a pre-trained ECG encoder or from scratch",
+        "mets-ecg finetune --model mets-small --source ptb-xl --task ptbxl-super --output mets-small-super",
+    ),
     "evaluate": (
         "mets_ecg.evaluation.evaluate",
         "run_evaluate",

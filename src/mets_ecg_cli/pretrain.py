@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .augmentation import AugmentationArguments
 from .evaluate import check_task
 from .parser import argument
-from .training import TrainingArguments
 
 # What of a row an ECG is compared with.
 TextColumn = Literal["report", "report_en", "findings"]
 
 
 @dataclass(kw_only=True)
-class PretrainArguments(TrainingArguments):
+class PretrainArguments(AugmentationArguments):
     """Align an ECG encoder with a text encoder on recordings and their reports (METS).
 
     The defaults are what METS (arXiv 2303.12311) states: Adam, 1e-3, weight decay 1e-3, 50 epochs, batches of
@@ -35,11 +35,6 @@ class PretrainArguments(TrainingArguments):
         help="what an ECG's own text is told from: the texts of the other records of the batch, as METS does; or all "
         "texts of the training records, which a frozen text encoder makes a fixed list",
     )
-    time_shift: float = argument(
-        0.0, help="recordings are shifted by up to so many s either way; batches with padding are not"
-    )
-    lead_dropout: float = argument(0.0, help="probability of a lead to be masked in training")
-    lead_dropout_records: float = argument(1.0, help="part of the records that lead dropout is for, drawn anew a step")
     task: str | None = argument(
         None, help="zero-shot task that is printed after each epoch and chooses nothing; default one of the corpus"
     )
@@ -50,11 +45,6 @@ class PretrainArguments(TrainingArguments):
             check_task(self.task)
         if self.negatives == "batch" and self.batch_size < 2:
             raise ValueError("--batch-size must be at least 2: the other records of a batch are the negatives")
-        if not self.time_shift >= 0:
-            raise ValueError(f"--time-shift must be at least 0, got {self.time_shift}")
-        self._check_fractions("lead_dropout")
-        if not 0 <= self.lead_dropout_records <= 1:
-            raise ValueError(f"--lead-dropout-records must be from 0 to 1, got {self.lead_dropout_records}")
         if self.negatives == "vocabulary" and not self.model.get("freeze_text_model", True):
             raise ValueError(
                 "--negatives vocabulary needs a frozen text encoder, whose texts are a fixed list: leave "

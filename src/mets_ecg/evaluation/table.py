@@ -150,11 +150,15 @@ def zero_shot_table(
         table.lines[key] = ResultRow(name, auroc, best_class_metrics(labels, scores) if protocol else None)
 
     embeds = embed_pooled(model, pooled)
-    add("phrases", "phrases", score_prompts(model, processor, embeds, phrases))
-    add("template", "METS template", score_prompts(model, processor, embeds, template))
+
+    def score(of: ECGTextModel, ecg_embeds: torch.Tensor, prompts) -> np.ndarray:
+        return score_prompts(of, processor, ecg_embeds, prompts, multi_label=task.multi_label)
+
+    add("phrases", "phrases", score(model, embeds, phrases))
+    add("template", "METS template", score(model, embeds, template))
     measured = []
     for other, own in zip(untrained, untrained_pooled, strict=True):
-        scores = score_prompts(other, processor, embed_pooled(other, own), phrases)
+        scores = score(other, embed_pooled(other, own), phrases)
         measured.append(auroc_with_interval(labels, scores, num_resamples=num_resamples, seed=seed))
     table.lines["random_encoder"] = ResultRow(f"untrained x{NUM_UNTRAINED}", _mean_and_range(measured))
     if probe_rows is not None:
@@ -163,12 +167,8 @@ def zero_shot_table(
         scores = linear_probe(features.numpy(), known.labels, pooled.numpy())
         add("linear_probe", "linear probe", scores, protocol=False)
     if text_oracle is not None:
-        texts = [own or (processor.neutral_phrase,) for own in read_texts(labelled, text_oracle)]
-        add(
-            "text_oracle",
-            "text oracle",
-            score_prompts(model, processor, _embed_texts(model, processor, texts), phrases),
-        )
+        texts = [own or ("ecg.",) for own in read_texts(labelled, text_oracle)]
+        add("text_oracle", "text oracle", score(model, _embed_texts(model, processor, texts), phrases))
     return table
 
 

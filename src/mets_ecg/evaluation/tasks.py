@@ -94,6 +94,11 @@ class Task:
                     f"task {self.name!r}: {field} must be one of {', '.join(known)}, got {getattr(self, field)!r}"
                 )
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether a row may have several of the classes, so that each is judged on its own."""
+        return self.problem_type == "multi-label"
+
     def template_prompts(self) -> dict[str, tuple[str, ...]]:
         """Return METS' prompts: the template filled with each class's name, by class code."""
         return {code: (self.template.replace("{}", described.name),) for code, described in self.classes.items()}

@@ -121,7 +121,12 @@ def embed_pooled(model: ECGTextModel, ecg_pooled: torch.Tensor) -> torch.Tensor:
 
 
 def score_prompts(
-    model: ECGTextModel, processor, ecg_embeds: torch.Tensor, prompts: Mapping[str, Sequence[str]]
+    model: ECGTextModel,
+    processor,
+    ecg_embeds: torch.Tensor,
+    prompts: Mapping[str, Sequence[str]],
+    *,
+    multi_label: bool,
 ) -> np.ndarray:
     """Return scores `(records, classes)`, as the pipeline gives them.
 
@@ -130,12 +135,22 @@ def score_prompts(
         processor: the model's.
         ecg_embeds: `(records, projection_dim)`.
         prompts: phrases of each class, in the classes' order.
+        multi_label: a record may have several classes: each is judged on its own.
     """
     was_training = model.training
     model.eval()
-    embeds = embed_phrases(model, processor, [*prompts.values(), (processor.neutral_phrase,)]).float().cpu()
+    neutral = [] if processor.neutral_phrase is None else [(processor.neutral_phrase,)]
+    embeds = embed_phrases(model, processor, [*prompts.values(), *neutral])
     model.train(was_training)
-    return zero_shot_scores(ecg_embeds, embeds[:-1], embeds[-1], scale=model.get_logit_scale().item()).numpy()
+    return zero_shot_scores(
+        ecg_embeds,
+        embeds[: len(prompts)],
+        embeds[-1][0] if neutral else None,
+        scale=model.get_logit_scale().item(),
+        phrase_scale=processor.phrase_scale,
+        comparison_scale=processor.comparison_scale,
+        multi_label=multi_label,
+    ).numpy()
 
 
 def auroc_with_interval(labels: TaskLabels, scores: np.ndarray, *, num_resamples: int = 1000, seed: int = 0) -> AUROC:

@@ -4,6 +4,39 @@ from __future__ import annotations
 
 import torch
 
+from mets_ecg_cli.augmentation import AugmentationArguments
+
+
+def augment(
+    batch: dict[str, torch.Tensor],
+    arguments: AugmentationArguments,
+    sampling_rate: float,
+    generator: torch.Generator,
+) -> dict[str, torch.Tensor]:
+    """Shift the recordings of a batch and drop leads, as the arguments say.
+
+    A batch with padding is not shifted. Where no lead is masked the batch has no `lead_mask`.
+    """
+    max_shift = round(arguments.time_shift * sampling_rate)
+    if max_shift and "ecg_attention_mask" not in batch:
+        batch["input_values"] = shift_in_time(batch["input_values"], max_shift, generator)
+    if arguments.lead_dropout:
+        batch["lead_mask"] = drop_leads(
+            batch["lead_mask"], arguments.lead_dropout, generator, part_of_records=arguments.lead_dropout_records
+        )
+    if batch["lead_mask"].all():
+        del batch["lead_mask"]
+    return batch
+
+
+def check_shift(arguments: AugmentationArguments, feature_extractor) -> None:
+    """Raise a `ValueError` where recordings would be shifted out of their window."""
+    if feature_extractor.max_duration is not None and arguments.time_shift >= feature_extractor.max_duration:
+        raise ValueError(
+            f"--time-shift {arguments.time_shift:g} s would shift recordings out of their window of "
+            f"{feature_extractor.max_duration:g} s"
+        )
+
 
 def shift_in_time(input_values: torch.Tensor, max_shift: int, generator: torch.Generator) -> torch.Tensor:
     """Shift each record by a random number of samples up to `max_shift` either way; what comes in is zero.

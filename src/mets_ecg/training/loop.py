@@ -105,10 +105,11 @@ class _Loop:
         model = method.model
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        groups = method.parameter_groups(arguments.learning_rate)
+        self.trained = [parameter for group in groups for parameter in group["params"]]
         self.buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         optimizer = _OPTIMIZERS[arguments.optimizer](
-            self.trained, lr=arguments.learning_rate, weight_decay=arguments.weight_decay, fused=True
+            groups, lr=arguments.learning_rate, weight_decay=arguments.weight_decay, fused=True
         )
         # Not prepared by Accelerate, which would step it once for each process.
         self.schedule = make_schedule(optimizer, arguments, self.total_steps)
@@ -313,6 +314,8 @@ def _describe(epoch: dict) -> str:
         text += f", {epoch['skipped_steps']} steps skipped"
     if "validation_loss" in epoch:
         text += f", validation loss {epoch['validation_loss']:.3f}"
+    if "validation_macro_auroc" in epoch:
+        text += f", validation macro AUROC {epoch['validation_macro_auroc']:.3f}"
     if "zero_shot_macro_auroc" in epoch:
         text += f", zero-shot macro AUROC {epoch['zero_shot_macro_auroc']:.3f} (chooses nothing)"
     return text

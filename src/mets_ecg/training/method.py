@@ -36,6 +36,10 @@ class Method(ABC):
     def setup(self, train: PreparedRows, validation: PreparedRows | None) -> PreparedRows:
         """Prepare what training needs beside the rows, such as their texts; return the rows that can be trained on."""
 
+    def parameter_groups(self, learning_rate: float) -> list[dict]:
+        """Return what the optimiser trains: groups of parameters, some perhaps with a learning rate of their own."""
+        return [{"params": [parameter for parameter in self.model.parameters() if parameter.requires_grad]}]
+
     @abstractmethod
     def collate(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Return a batch for `losses` from a batch of the rows that `setup` returned: augmented, with drawn texts.

@@ -16,7 +16,7 @@ from ..feature_extraction_ecg import ECGFeatureExtractor
 from ..modeling_ecg_text import ECGTextModel, info_nce_loss, pair_texts, vocabulary_loss
 from ..processing_ecg import ECGProcessor
 from ..text_models import load_text_tokenizer
-from .augmentation import drop_leads, shift_in_time
+from .augmentation import augment, check_shift
 from .method import Method
 from .processes import gather, gather_in_order, own_share
 
@@ -58,16 +58,11 @@ class METS(Method):
                 raise ValueError(
                     f"the recipe's encoder has {name}={getattr(ecg_config, name)}, its feature extractor gives {value}"
                 )
-        if extractor.max_duration is not None and arguments.time_shift >= extractor.max_duration:
-            raise ValueError(
-                f"--time-shift {arguments.time_shift:g} s would shift recordings out of their window of "
-                f"{extractor.max_duration:g} s"
-            )
+        check_shift(arguments, extractor)
         tokenizer = load_text_tokenizer(arguments.text_model, revision=fields.get("text_model_revision"))
         languages = None if arguments.text_column == "report" else ["en"]
         self.processor = ECGProcessor(extractor, tokenizer, **{"languages": languages, **arguments.processor})
         self.model = ECGTextModel.from_ecg_text_pretrained(ecg_config, arguments.text_model, **fields)
-        self.max_shift = round(arguments.time_shift * extractor.sampling_rate)
         limit = self.processor.max_length
         positions = getattr(self.model.config.text_config, "max_position_embeddings", limit)
         if limit > positions:
@@ -112,18 +107,7 @@ class METS(Method):
                 batch["text_pooled"] = self.texts.pooled[batch["text_ids"]]
             else:
                 batch |= self.processor(text=[self.texts.distinct[i] for i in batch["text_ids"]], return_tensors="pt")
-        if self.max_shift and "ecg_attention_mask" not in batch:
-            batch["input_values"] = shift_in_time(batch["input_values"], self.max_shift, generator)
-        if self.arguments.lead_dropout:
-            batch["lead_mask"] = drop_leads(
-                batch["lead_mask"],
-                self.arguments.lead_dropout,
-                generator,
-                part_of_records=self.arguments.lead_dropout_records,
-            )
-        if batch["lead_mask"].all():
-            del batch["lead_mask"]  # no lead is masked: the model needs no mask
-        return batch
+        return augment(batch, self.arguments, self.model.config.ecg_config.sampling_rate, generator)
 
     def losses(self, model, batch: dict) -> dict[str, torch.Tensor]:
         """Return the contrastive loss: InfoNCE over the batches of all processes, or over the vocabulary."""
@@ -171,7 +155,8 @@ class _Validation:
         measured = {"validation_loss": self._loss(embeds[self.kept], text_embeds, texts, scale)}
         if self.truth is not None:
             prompts = self.task.phrase_prompts(*(self.method.processor.languages or ()))
-            scores = score_prompts(model, self.method.processor, embeds[self.truth.rows], prompts)
+            embeds = embeds[self.truth.rows]
+            scores = score_prompts(model, self.method.processor, embeds, prompts, multi_label=self.task.multi_label)
             measured["zero_shot_macro_auroc"] = macro_average(auroc(self.truth.labels, scores))
         return measured
 

@@ -1,0 +1,107 @@
+"""What the pipelines share: which inputs they take, how a recording is read, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from transformers.pipelines.base import ChunkPipeline
+
+from .feature_extraction_ecg import ECGWindow
+from .leads import limb_lead_error
+from .recordings import Recording, check_arguments, read_recording, recordings_in
+from .signals import detect_qrs
+
+
+class ECGPipeline(ChunkPipeline):
+    """Parent of the pipelines: recordings in, windows through the model one by one, an answer for each recording."""
+
+    _load_processor = False
+    _load_tokenizer = False
+    _load_feature_extractor = False
+    _load_image_processor = False
+    _load_video_processor = False
+
+    def _answer(self, inputs, **kwargs):
+        """Answer for one or many recordings; see `__call__` of the subclasses."""
+        if (kwargs.get("batch_size") or self._batch_size or 1) > 1 and self.feature_extractor.max_duration is None:
+            raise ValueError(
+                "this model takes recordings of any length, which do not go into one batch: use batch_size=1"
+            )
+        wanted, given = self.model.config.ecg_config.sampling_rate, self.feature_extractor.sampling_rate
+        if wanted != given:
+            raise ValueError(f"the model was trained at {wanted:g} Hz and its feature extractor gives {given:g} Hz")
+        self.model.eval()  # it may come from training
+        many = recordings_in(inputs)
+        if many is None:
+            return super().__call__([("the recording", inputs)], **kwargs)[0]
+        named = ((f"recording {i}", recording) for i, recording in enumerate(many))
+        if isinstance(many, list):
+            return super().__call__(list(named), **kwargs)
+        results = super().__call__(named, **kwargs)
+        return list(results) if hasattr(inputs, "__len__") else results
+
+    def _reading_parameters(self, *, sampling_rate, lead_names, units, crop, return_details, top_k) -> dict:
+        """Check what all pipelines take, before any recording is read; return the parameters of `preprocess`."""
+        if top_k is not None and (isinstance(top_k, bool) or not hasattr(top_k, "__index__") or top_k < 1):
+            raise ValueError(f"top_k must be 1 or more, or None for all labels, got {top_k!r}")
+        if return_details is not None and not isinstance(return_details, bool):
+            raise TypeError(f"return_details must be True or False, got {return_details!r}")
+        if crop == "random":
+            raise ValueError("crop='random' is for training: the pipeline gives the same answer every time")
+        reading = {**check_arguments(sampling_rate, lead_names, units), "crop": crop, "return_details": return_details}
+        return {name: value for name, value in reading.items() if value is not None}
+
+    def preprocess(self, named_ecg: tuple, return_details=False, crop=None, **arguments) -> Iterator[dict]:
+        """Yield each window of a recording, which comes with what errors call it, as model input of one row."""
+        (label, ecg), extractor = named_ecg, self.feature_extractor
+        recording = read_recording(ecg, default_leads=extractor.lead_names, label=label, **arguments)
+        windows = extractor.windows(recording, crop=crop, label=label)
+        details = _details(recording, windows) if return_details else None
+        for i, window in enumerate(windows):
+            features = {name: torch.from_numpy(value) for name, value in extractor.batch([window]).items()}
+            yield {**features, "is_last": i == len(windows) - 1, "details": details}
+
+    @staticmethod
+    def _split_inputs(model_inputs: dict) -> tuple[dict, dict]:
+        """Return the model's own inputs, and what is handed on beside them."""
+        kept = {name: model_inputs.pop(name) for name in ("is_last", "details")}
+        if bool(model_inputs["ecg_attention_mask"].all()):
+            model_inputs["ecg_attention_mask"] = None  # nothing is padded: the plain path
+        return model_inputs, kept
+
+    @staticmethod
+    def _rank(scores: dict[str, float], model_outputs: list[dict], top_k: int | None) -> list[dict] | dict:
+        """Return labels with their scores, best first, and with the details if they were asked for."""
+        ranked = sorted(scores.items(), key=lambda pair: -pair[1])
+        result = [{"label": label, "score": score} for label, score in ranked[:top_k]]
+        details = model_outputs[0]["details"]
+        return result if details is None else {"scores": result, **details}
+
+
+def _details(recording: Recording, windows: list[ECGWindow]) -> dict:
+    rate, parts = recording.sampling_rate, []
+    for window in windows:
+        signal = recording.signal_mv[:, round(window.start * rate) : round(window.stop * rate)]
+        parts.append(
+            {
+                "start": window.start,
+                "stop": window.stop,
+                "num_qrs": len(detect_qrs(signal, rate)),
+                "recorded": [name for name, status in window.lead_status.items() if status == "recorded"],
+                "derived": [name for name, status in window.lead_status.items() if status == "derived"],
+                "masked": {
+                    name: status for name, status in window.lead_status.items() if status not in ("recorded", "derived")
+                },
+            }
+        )
+    return {
+        "record_id": recording.record_id,
+        "sampling_rate": rate,
+        "duration": recording.signal_mv.shape[1] / rate,
+        "assumed": dict(recording.assumed),
+        "dropped_channels": list(recording.dropped_channels),
+        "limb_lead_error": limb_lead_error(recording.signal_mv, recording.lead_names),
+        "qrs_found": any(part["num_qrs"] > 0 for part in parts),
+        "windows": parts,
+    }
