@@ -110,7 +110,7 @@ def test_the_default_template_is_the_processors_own(tiny_model, own_processor):
     assert_same(pipe(noise(), ["sinus", "flutter"], sampling_rate=100), expected)
 
 
-def test_several_phrases_of_a_label_are_their_mean_of_length_1(pipe, tiny_model, tiny_processor):
+def test_several_phrases_of_a_label_are_joined_by_log_sum_exp(pipe, tiny_model, tiny_processor):
     labels = {"af": ["atrial fibrillation", "rhythm irregular, atrial"], "sr": ["sinus rhythm"]}
     result = as_dict(pipe(noise(), candidate_labels=labels, sampling_rate=100))
     with torch.no_grad():
@@ -118,9 +118,9 @@ def test_several_phrases_of_a_label_are_their_mean_of_length_1(pipe, tiny_model,
             ecg=noise(), text=[*labels["af"], *labels["sr"]], sampling_rate=100, return_tensors="pt"
         )
         output = tiny_model(**{name: inputs[name] for name in ("input_values", "input_ids", "attention_mask")})
-        mean = output.text_embeds[:2].mean(dim=0)
-        vectors = torch.stack([mean / mean.norm(), output.text_embeds[2]])
-        expected = (tiny_model.logit_scale.exp() * output.ecg_embeds[0] @ vectors.T).softmax(dim=0)
+        cosines = output.ecg_embeds[0] @ output.text_embeds.T
+        joined = ((10 * cosines[:2]).exp().mean().log() / 10, cosines[2])
+        expected = (10 * torch.stack(joined)).softmax(dim=0)
     np.testing.assert_allclose([result["af"], result["sr"]], expected, atol=1e-5)
 
 
@@ -231,7 +231,7 @@ def test_windows_are_averaged_as_vectors_of_length_1(tiny_model, own_processor):
             text=[f"The ECG of {label}, a type of diagnostic." for label in LABELS], return_tensors="pt"
         )
         labels = torch.nn.functional.normalize(tiny_model.get_text_features(**texts), dim=-1)
-        expected = (tiny_model.logit_scale.exp() * vector @ labels.T).softmax(dim=0)
+        expected = (own_processor.comparison_scale * vector @ labels.T).softmax(dim=0)
     result = pipe(whole, candidate_labels=LABELS, sampling_rate=100)
     np.testing.assert_allclose([as_dict(result)[label] for label in LABELS], expected, atol=1e-5)
     for batch_size in (1, 3):  # windows of one record lie in several batches

@@ -1,8 +1,9 @@
 """How labels become vectors and similarities become scores: what the pipeline and the evaluation share.
 
 A label is one or several phrases, joined by log-sum-exp of their similarities. Labels are compared with each other
-where one is meant, and judged on their own where several may hold. The scales are fields of the processor, chosen on
-fold 8 of PTB-XL over superclasses, subclasses, form and rhythm together (`examples/benchmarks/results/scores_fold8.md`).
+where one is meant, and judged on their own where several may hold. The scales are fields of the processor; they were
+chosen on fold 8 of PTB-XL, over superclasses, subclasses, form, rhythm and diagnostic statements together
+(`examples/benchmarks/results/scores_fold8.md`).
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _texts(values, what: str) -> list[str]:
 
 @torch.no_grad()
 def embed_phrases(model, processor, phrases: Sequence[Sequence[str]]) -> list[torch.Tensor]:
-    """Return the vectors of each list of phrases, `(its phrases, projection_dim)`, of length 1 where similarity is cosine.
+    """Return the vectors of each list's phrases, each `(phrases, projection_dim)`, of length 1 if similarity is cosine.
 
     All phrases go through the text encoder in one pass.
     """

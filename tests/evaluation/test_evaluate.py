@@ -40,7 +40,7 @@ def test_leads_that_are_not_asked_for_do_not_count(tiny_checkpoint, ptb_xl_sourc
     [
         ({"test": ["8"], "train": ["1-8"]}, "patients have rows both for train and for test"),
         ({"test": ["none"], "train": ["none"]}, "there is nothing to measure on: name a part by --test"),
-        ({"task": "ptbxl-all"}, "--task ptbxl-all: there are .*ptbxl-super"),
+        ({"task": "ptbxl-axis"}, "--task ptbxl-axis: there are .*ptbxl-super"),
     ],
 )
 def test_what_would_mislead_is_refused(tiny_checkpoint, ptb_xl_source, changes, message):

@@ -152,4 +152,5 @@ def test_the_task_of_a_corpus_is_found_by_its_columns():
     assert task_of("ptb-xl", ["labels_super", "labels_rhythm"]).name == "ptbxl-super"
     assert task_of("mit-bih", ["labels_rhythm"]).name == "mit-bih-rhythm"
     assert task_of("mit-bih", ["labels_beat"]).name == "mit-bih-beats"
-    assert task_of("cinc", ["labels_cinc2021"]) is None
+    assert task_of("cinc", ["labels_cinc2021"]).name == "physionet2021-dx"
+    assert task_of("sph", ["statements"]) is None

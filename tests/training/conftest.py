@@ -12,6 +12,7 @@ from mets_ecg.training.loop import train
 from mets_ecg.training.method import Method
 from mets_ecg.training.processes import make_accelerator
 from mets_ecg.training.run_folder import RunFolder
+from mets_ecg_cli.finetune import FinetuneArguments
 from mets_ecg_cli.training import TrainingArguments
 
 
@@ -105,3 +106,17 @@ def run(prepared):
             return train(method, rows, arguments, accelerator, folder, {})
 
     return run
+
+
+@pytest.fixture
+def finetune_arguments(tmp_path):
+    """Arguments of a supervised run from scratch that takes seconds."""
+    return FinetuneArguments(
+        output=str(tmp_path / "classifier"),
+        task="simulated",
+        ecg_config={"hidden_sizes": [6, 10, 14], "depths": [1, 1, 1]},
+        feature_extractor={"sampling_rate": 100, "bandpass": None},
+        epochs=2,
+        batch_size=16,
+        learning_rate=0.01,
+    )
