@@ -456,7 +456,14 @@ def test_a_frozen_text_encoder_stays_frozen_after_loading(tmp_path, load):
 def test_freezing_can_be_lifted_on_loading(tmp_path):
     build().save_pretrained(tmp_path)
     model = ECGTextModel.from_pretrained(tmp_path, freeze_text_model=False).train()
-    assert model.text_model.training and all(parameter.requires_grad for parameter in model.text_model.parameters())
+    trained = {name for name, parameter in model.text_model.named_parameters() if parameter.requires_grad}
+    used = {name for name, _ in model.text_model.named_parameters() if not name.startswith("pooler.")}
+    assert model.text_model.training and trained == used  # by [CLS]: several processes would wait for the pooler
+
+
+def test_a_pooler_that_is_used_is_trained():
+    model = build(text_pooling="pooler", freeze_text_model=False)
+    assert all(parameter.requires_grad for parameter in model.text_model.parameters())
 
 
 # Saving

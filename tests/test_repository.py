@@ -26,7 +26,7 @@ def test_every_module_has_its_test_file():
         folder = ROOT / "tests" / Path(*parts[1:-1])
         if parts[-1] != "__init__.py" and not (folder / f"test_{parts[-1]}").is_file():
             missing.append("/".join(parts))
-    assert missing == ["mets_ecg/io/record.py"]  # a dataclass without code
+    assert missing == ["mets_ecg/io/record.py", "mets_ecg/training/method.py"]  # a dataclass and a contract: no code
 
 
 def test_nothing_bound_to_one_machine_is_tracked():

@@ -1,7 +1,7 @@
 """How fast recordings become model input, and how long one question about one recording takes.
 
-    pip install --target /tmp/nk --no-deps neurokit2 PyWavelets
-    PYTHONPATH=/tmp/nk python examples/benchmarks/input_rates.py
+    pip install --target nk --no-deps neurokit2 PyWavelets
+    PYTHONPATH=nk python examples/benchmarks/input_rates.py
     python examples/benchmarks/input_rates.py --only latency --model mets-small
 
 What is compared runs in turn, in several rounds; a ratio is the median over the rounds. Parts:

@@ -362,7 +362,7 @@ def main() -> None:
     parser = make_parser(__file__, __doc__)
     parser.add_argument("--config", default="mets-small.yaml", help="a recipe: a file, or its name in examples/configs")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure")
-    parser.add_argument("--steps", type=int, default=12, help="of each run")
+    parser.add_argument("--steps", type=int, default=20, help="of each run")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--process-rounds", type=int, default=2, help="of the part `processes`")
     parser.add_argument("--widths", type=int, nargs="+", default=[32, 64], help="of the part `flops`")

@@ -124,16 +124,16 @@ def test_what_is_drawn_at_a_step_changes_with_the_step_and_the_seed_alone(argume
 
 
 def test_dropout_is_drawn_anew_each_step_and_alike_in_each_run(arguments, regression, run, tmp_path):
-    def of_a_run(name):
+    def of_a_run(name, numbers):
+        """The first random number of each step, of which some more are drawn."""
         method, drawn = regression(), []
         losses = method.losses
-        method.losses = lambda model, batch: (drawn.append(torch.rand(1).item()), losses(model, batch))[1]
+        method.losses = lambda model, batch: (drawn.append(torch.rand(numbers)[0].item()), losses(model, batch))[1]
         run(method, arguments, output=str(tmp_path / name))
         return drawn
 
-    first = of_a_run("a")
-    torch.rand(3)
-    assert of_a_run("b") == first
+    first = of_a_run("a", 1)
+    assert of_a_run("b", 3) == first
     assert len(set(first)) == len(first)
 
 

@@ -104,7 +104,7 @@ def test_with_the_vocabulary_every_finding_of_a_record_counts_and_none_is_drawn(
     expected = 0
     for i, record in enumerate((5, 9, 2)):
         logits = [
-            model.get_logit_scale().item() * float(ecg[i] @ text[j]) + math.log(count[texts[j]])
+            model.get_logit_scale().item() * (ecg[i] @ text[j]).item() + math.log(count[texts[j]])
             for j in range(len(texts))
         ]
         total = math.log(sum(map(math.exp, logits)))

@@ -40,12 +40,16 @@ class TextCache:
     def of(cls, model: ECGTextModel, processor) -> TextCache:
         """Return the cache of a model's text encoder."""
         tokenizer = processor.tokenizer
-        words = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(tokenizer.get_vocab())
+        if tokenizer.is_fast:
+            words = json.loads(tokenizer.backend_tokenizer.to_str())
+            del words["padding"], words["truncation"]  # what the last call set
+        else:
+            words = tokenizer.get_vocab()
         settings = [
             text_model_digest(model.text_model),
             model.config.text_pooling,
             str(model.text_model.dtype),
-            hashlib.sha256(words.encode()).hexdigest(),
+            hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest(),
             processor.max_length,
         ]
         key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]

@@ -142,7 +142,9 @@ class _Loop:
         self.model.train()
         started, waiting = time.perf_counter() - state.epoch_seconds, []
         left = min(self.steps_per_epoch - state.step_of_epoch, self.total_steps - state.step)
-        for batches in _ahead(islice(self._steps(), left)):
+        steps = islice(self._steps(), left)
+        # On a CPU the thread would take from the step what it gives: 10 % on two cores.
+        for batches in steps if self.accelerator.device.type == "cpu" else _ahead(steps):
             terms, gradient_norm = self._step(batches)
             state.step += 1
             state.step_of_epoch += 1

@@ -44,7 +44,7 @@ class Method(ABC):
     def collate(self, batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Return a batch for `losses` from a batch of the rows that `setup` returned: augmented, with drawn texts.
 
-        It is called in another thread, one step ahead.
+        On a GPU it is called in another thread, one step ahead.
         """
 
     @abstractmethod
