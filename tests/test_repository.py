@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "mets_ecg").rglob("*.py"))  # mets_ecg_cli has argument dataclasses
 OWN = Path(__file__)
-COMMAND_FILES = "build demo evaluate prepare pretrain push coverage simulate".split()
+COMMAND_FILES = "build demo evaluate finetune prepare pretrain push run coverage simulate".split()
 
 
 def tracked() -> list[Path]:
