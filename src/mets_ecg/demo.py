@@ -131,7 +131,7 @@ def _measure_held_out(recipe: PretrainArguments, corpus: Dataset) -> dict:
     task = simulated_task()
     truth = load_labels(rows, task)
     embeds = embed_pooled(model, encode_ecgs([model], rows.select(truth.rows))[0])
-    scores = score_prompts(model, processor, embeds, task.phrase_prompts(), multi_label=task.multi_label)
+    scores = score_prompts(model, processor, embeds, task.phrase_prompts())
     auroc = auroc_with_interval(truth, scores, seed=recipe.seed)
     i = truth.classes.index(HELD_OUT)
     measured = {

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from mets_ecg import ECGFeatureExtractor, ECGForSequenceClassification
 from mets_ecg.evaluation.evaluate import run_evaluate
 from mets_ecg_cli.evaluate import EvaluateArguments
 
@@ -21,6 +22,18 @@ def test_a_checkpoint_is_measured_on_real_recordings(tiny_checkpoint, ptb_xl_sou
     document = json.loads((tmp_path / "table.json").read_text())
     assert document["parts"] == {"ptb-xl": {"train": ["1-7"], "test": ["8"]}}
     assert document["classes"] == ["NORM", "CD", "MI", "HYP", "STTC"]
+
+
+def test_a_classifier_is_measured_by_the_same_command(tiny_checkpoint, ptb_xl_source, tmp_path, capsys):
+    classes = {0: "NORM", 1: "CD", 2: "MI", 3: "HYP", 4: "STTC"}
+    ECGForSequenceClassification.from_pretrained(tiny_checkpoint, id2label=classes).save_pretrained(tmp_path / "c")
+    ECGFeatureExtractor.from_pretrained(tiny_checkpoint).save_pretrained(tmp_path / "c")
+    where = {"model": str(tmp_path / "c"), "source": str(ptb_xl_source), "test": ["8"]}
+    run_evaluate(EvaluateArguments(**where, num_resamples=20, output=str(tmp_path / "table.json")))
+    assert "ptbxl-super: 11 records of 10 patients" in capsys.readouterr().out
+    assert list(json.loads((tmp_path / "table.json").read_text())["lines"]) == ["classifier"]
+    with pytest.raises(ValueError, match="it cannot be measured on it"):
+        run_evaluate(EvaluateArguments(**where, task="ptbxl-rhythm"))
 
 
 def test_leads_that_are_not_asked_for_do_not_count(tiny_checkpoint, ptb_xl_source, tmp_path):

@@ -46,11 +46,11 @@ def test_a_corpus_without_the_labels_is_refused(simulated_corpus):
 def test_scores_are_those_of_the_pipeline(rows, simulated_corpus, tiny_model, tiny_processor):
     prompts = simulated_task().phrase_prompts()
     embeds = embed_pooled(tiny_model, encode_ecgs([tiny_model], rows.select([5, 50]), batch_size=1)[0])
-    scores = score_prompts(tiny_model, tiny_processor, embeds, prompts, multi_label=False)
+    scores = score_prompts(tiny_model, tiny_processor, embeds, prompts)
 
     pipe = pipeline("zero-shot-ecg-classification", model=tiny_model, processor=tiny_processor, device="cpu")
     for i, own in zip((5, 50), scores, strict=True):
-        by_label = {entry["label"]: entry["score"] for entry in pipe(simulated_corpus[i], candidate_labels=prompts)}
+        by_label = {entry["label"]: entry["score"] for entry in pipe(simulated_corpus[i], prompts, multi_label=True)}
         assert np.allclose(own, [by_label[label] for label in prompts], atol=1e-5)
 
 
@@ -144,7 +144,7 @@ def test_windows_with_a_second_kind_of_abnormal_beat_are_left_out_and_counted():
 def test_a_task_of_one_class_is_scored_against_the_neutral_phrase(rows, tiny_model, tiny_processor, simulated_corpus):
     prompts = dict([next(iter(simulated_task().phrase_prompts().items()))])
     embeds = embed_pooled(tiny_model, encode_ecgs([tiny_model], rows.select([5, 50, 7]))[0])
-    scores = score_prompts(tiny_model, tiny_processor, embeds, prompts, multi_label=False)[:, 0]
+    scores = score_prompts(tiny_model, tiny_processor, embeds, prompts)[:, 0]
     assert len(set(scores)) == 3
     pipe = pipeline("zero-shot-ecg-classification", model=tiny_model, processor=tiny_processor, device="cpu")
     assert scores[0] == pytest.approx(pipe(simulated_corpus[5], candidate_labels=prompts)[0]["score"], abs=1e-5)

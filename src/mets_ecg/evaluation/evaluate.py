@@ -7,16 +7,19 @@ import sys
 from pathlib import Path
 
 from accelerate import Accelerator
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoProcessor, PretrainedConfig
 from transformers.utils import cached_file
 
 from mets_ecg_cli.evaluate import EvaluateArguments
 from mets_ecg_cli.parser import read_yaml
 
+from ..configuration_ecg_text import ECGClassificationConfig
 from ..data.loading import load_parts
 from ..data.parts import named_parts
 from ..data.prepared_rows import PreparedRows
+from ..feature_extraction_ecg import ECGFeatureExtractor
 from ..leads import leads_from
+from .classification import classification_table
 from .table import ZeroShotTable, zero_shot_table
 from .tasks import get_task
 
@@ -30,28 +33,27 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
     task = get_task(arguments.task)
     if arguments.config_name is None:
         arguments.config_name = task.config
-    model = AutoModel.from_pretrained(arguments.model).to(Accelerator().device)
-    processor = AutoProcessor.from_pretrained(arguments.model)
-    parts = load_parts(processor.feature_extractor, arguments, parts=("train", "test"), task_corpus=task.corpus)
+    extractor = ECGFeatureExtractor.from_pretrained(arguments.model)
+    classifies = _saved_config(arguments.model).get("model_type") == ECGClassificationConfig.model_type
+    wanted = ("test",) if classifies else ("train", "test")
+    parts = load_parts(extractor, arguments, parts=wanted, task_corpus=task.corpus)
     if parts.test is None:
         raise ValueError("there is nothing to measure on: name a part by --test")
     test, train = parts.test, parts.train
     if arguments.leads is not None:
-        kept = leads_from(arguments.leads, processor.feature_extractor.lead_names)
+        kept = leads_from(arguments.leads, extractor.lead_names)
         test, train = test.with_leads(kept), None if train is None else train.with_leads(kept)
-    trained = _saved(arguments.model, "training_args.yaml")
     for corpus, seen in _seen_parts(arguments.model, parts.words).items():
         print(f"warning: this checkpoint was trained or chosen on {seen} of {corpus}", file=sys.stderr)
-    table = zero_shot_table(
-        model,
-        processor,
-        test,
-        task,
-        probe_rows=train,
-        text_oracle=_text_column(test, trained),
-        num_resamples=arguments.num_resamples,
-        seed=arguments.seed,
-    )
+    drawn = {"num_resamples": arguments.num_resamples, "seed": arguments.seed}
+    if classifies:
+        model = AutoModelForSequenceClassification.from_pretrained(arguments.model).to(Accelerator().device)
+        table = classification_table(model, test, task, **drawn)
+    else:
+        model = AutoModel.from_pretrained(arguments.model).to(Accelerator().device)
+        processor = AutoProcessor.from_pretrained(arguments.model)
+        oracle = _text_column(test, _saved(arguments.model, "training_args.yaml"))
+        table = zero_shot_table(model, processor, test, task, probe_rows=train, text_oracle=oracle, **drawn)
     document = json.dumps(
         {"model": arguments.model, "parts": parts.words, "leads": arguments.leads, **table.as_dict()}, indent=2
     )
@@ -60,6 +62,10 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
         Path(arguments.output).write_text(document + "\n", encoding="utf-8")
         print(f"written to {arguments.output}", file=sys.stderr)
     return table
+
+
+def _saved_config(model: str) -> dict:
+    return PretrainedConfig.get_config_dict(model)[0]
 
 
 def _saved(model: str, name: str) -> dict:

@@ -151,14 +151,11 @@ def zero_shot_table(
 
     embeds = embed_pooled(model, pooled)
 
-    def score(of: ECGTextModel, ecg_embeds: torch.Tensor, prompts) -> np.ndarray:
-        return score_prompts(of, processor, ecg_embeds, prompts, multi_label=task.multi_label)
-
-    add("phrases", "phrases", score(model, embeds, phrases))
-    add("template", "METS template", score(model, embeds, template))
+    add("phrases", "phrases", score_prompts(model, processor, embeds, phrases))
+    add("template", "METS template", score_prompts(model, processor, embeds, template))
     measured = []
     for other, own in zip(untrained, untrained_pooled, strict=True):
-        scores = score(other, embed_pooled(other, own), phrases)
+        scores = score_prompts(other, processor, embed_pooled(other, own), phrases)
         measured.append(auroc_with_interval(labels, scores, num_resamples=num_resamples, seed=seed))
     table.lines["random_encoder"] = ResultRow(f"untrained x{NUM_UNTRAINED}", _mean_and_range(measured))
     if probe_rows is not None:
@@ -168,7 +165,8 @@ def zero_shot_table(
         add("linear_probe", "linear probe", scores, protocol=False)
     if text_oracle is not None:
         texts = [own or ("ecg.",) for own in read_texts(labelled, text_oracle)]
-        add("text_oracle", "text oracle", score(model, _embed_texts(model, processor, texts), phrases))
+        vectors = _embed_texts(model, processor, texts)
+        add("text_oracle", "text oracle", score_prompts(model, processor, vectors, phrases))
     return table
 
 

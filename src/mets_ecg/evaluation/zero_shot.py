@@ -125,17 +125,17 @@ def score_prompts(
     processor,
     ecg_embeds: torch.Tensor,
     prompts: Mapping[str, Sequence[str]],
-    *,
-    multi_label: bool,
 ) -> np.ndarray:
-    """Return scores `(records, classes)`, as the pipeline gives them.
+    """Return scores `(records, classes)`, as the pipeline gives them with `multi_label`.
+
+    They rank the records of a class better than a softmax over the classes does, where a record has one class too, and
+    the class with the highest score is the same.
 
     Args:
         model: gives the label's vectors and the scale.
         processor: the model's.
         ecg_embeds: `(records, projection_dim)`.
         prompts: phrases of each class, in the classes' order.
-        multi_label: a record may have several classes: each is judged on its own.
     """
     was_training = model.training
     model.eval()
@@ -149,7 +149,7 @@ def score_prompts(
         scale=model.get_logit_scale().item(),
         phrase_scale=processor.phrase_scale,
         comparison_scale=processor.comparison_scale,
-        multi_label=multi_label,
+        multi_label=True,
     ).numpy()
 
 

@@ -155,8 +155,7 @@ class _Validation:
         measured = {"validation_loss": self._loss(embeds[self.kept], text_embeds, texts, scale)}
         if self.truth is not None:
             prompts = self.task.phrase_prompts(*(self.method.processor.languages or ()))
-            embeds = embeds[self.truth.rows]
-            scores = score_prompts(model, self.method.processor, embeds, prompts, multi_label=self.task.multi_label)
+            scores = score_prompts(model, self.method.processor, embeds[self.truth.rows], prompts)
             measured["zero_shot_macro_auroc"] = macro_average(auroc(self.truth.labels, scores))
         return measured
 
