@@ -157,6 +157,8 @@ class StrictConfig(PretrainedConfig):
         Raises:
             ValueError: it is the configuration of another type of model.
         """
+        if isinstance(config_dict.get("ecg_config"), dict):
+            config_dict = {**config_dict, "ecg_config": build_ecg_config(config_dict["ecg_config"], saved=True)}
         saved_type = config_dict.get("model_type", cls.model_type)
         if saved_type != cls.model_type:
             raise ValueError(f"this is the configuration of a model of type {saved_type!r}, not {cls.model_type!r}")
@@ -169,6 +171,13 @@ class StrictConfig(PretrainedConfig):
         loaded = super().from_dict({name: config_dict[name] for name in config_dict if name not in unknown}, **kwargs)
         (loaded[0] if isinstance(loaded, tuple) else loaded).validate()  # again: keywords were set after __init__
         return loaded
+
+    def to_dict(self) -> dict:
+        """Return the fields as they are saved: without the folders that encoders came from, and with one dtype."""
+        fields = super().to_dict()
+        for name in self.sub_configs:
+            fields[name] |= {"_name_or_path": "", "dtype": fields.get("dtype")}
+        return fields
 
 
 class ECGResNetConfig(StrictConfig):
@@ -297,20 +306,6 @@ class ECGTextConfig(StrictConfig):
         """Width of the shared space."""
         return self.text_config.hidden_size if self.projection_dim is None else self.projection_dim
 
-    @classmethod
-    def from_dict(cls, config_dict, **kwargs):
-        """See `StrictConfig.from_dict`; it holds for the ECG encoder's part of the file too."""
-        if isinstance(config_dict.get("ecg_config"), dict):
-            config_dict = {**config_dict, "ecg_config": build_ecg_config(config_dict["ecg_config"], saved=True)}
-        return super().from_dict(config_dict, **kwargs)
-
-    def to_dict(self) -> dict:
-        """Return the fields as they are saved: without the folders that encoders came from, and with one dtype."""
-        fields = super().to_dict()
-        for name in self.sub_configs:
-            fields[name] |= {"_name_or_path": "", "dtype": fields.get("dtype")}
-        return fields
-
     def validate_logit_scale(self):
         """Check that the scale starts below its limit."""
         if self.logit_scale_init_value > math.log(self.logit_scale_max):
@@ -362,19 +357,6 @@ class ECGClassificationConfig(StrictConfig):
         self.ecg_config = build_ecg_config(self.ecg_config)
         self.thresholds = None if self.thresholds is None else [float(value) for value in self.thresholds]
         super().__post_init__(**kwargs)
-
-    @classmethod
-    def from_dict(cls, config_dict, **kwargs):
-        """See `StrictConfig.from_dict`; it holds for the ECG encoder's part of the file too."""
-        if isinstance(config_dict.get("ecg_config"), dict):
-            config_dict = {**config_dict, "ecg_config": build_ecg_config(config_dict["ecg_config"], saved=True)}
-        return super().from_dict(config_dict, **kwargs)
-
-    def to_dict(self) -> dict:
-        """Return the fields as they are saved: without the folder that the encoder came from."""
-        fields = super().to_dict()
-        fields["ecg_config"] |= {"_name_or_path": "", "dtype": fields.get("dtype")}
-        return fields
 
     def validate_thresholds(self):
         """Check that there is a threshold for each class."""
