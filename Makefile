@@ -29,7 +29,7 @@ demo: install  ## simulate, pre-train, ask a real recording a question (2 minute
 	$(VENV)/bin/mets-ecg demo --output demo-output --overwrite
 	$(VENV)/bin/python -m pytest -m demo tests/test_readme.py
 
-test: install  ## the default tests: offline, 4 minutes on 2 cores
+test: install  ## the default tests: offline, 6 minutes on 2 cores
 	$(VENV)/bin/python -m pytest
 
 test-all: install  ## the slow tests too
@@ -38,7 +38,7 @@ test-all: install  ## the slow tests too
 test-oldest: $(OLDEST)/.installed  ## model, processor, pipeline and remote-code tests on the oldest set of libraries
 	$(OLDEST)/bin/python -m pytest tests/test_configuration_ecg_text.py tests/test_modeling_*.py tests/test_text_models.py \
 	    tests/test_recordings.py tests/test_feature_extraction_ecg.py tests/test_processing_ecg.py tests/test_zero_shot_scoring.py \
-	    tests/test_pipeline_zero_shot_ecg.py tests/test_registration.py tests/hub
+	    tests/test_pipeline_*.py tests/test_ecg_models.py tests/test_registration.py tests/hub
 
 lint: install  ## ruff: rules and format
 	$(VENV)/bin/ruff check .
