@@ -86,7 +86,9 @@ def _add_field(parser: argparse.ArgumentParser, field: dataclasses.Field, hint, 
     if typing.get_origin(hint) is typing.Literal:
         options["choices"] = typing.get_args(hint)
     elif typing.get_origin(hint) is list:
-        options |= {"nargs": "+", "type": typing.get_args(hint)[0]}
+        (kind,) = typing.get_args(hint)
+        literal = typing.get_origin(kind) is typing.Literal
+        options |= {"nargs": "+"} | ({"choices": typing.get_args(kind)} if literal else {"type": kind})
     elif hint is bool:
         options["action"] = "store_true"
     else:

@@ -91,6 +91,14 @@ def test_flags_are_read_with_hyphens_and_types():
     assert isinstance(arguments.oven_degrees, float)
 
 
+def test_a_list_of_choices_takes_those_and_no_others(capsys):
+    arguments = parse_arguments(PretrainArguments, ["--output", "o", "--log-with", "tensorboard", "wandb"])
+    assert arguments.log_with == ["tensorboard", "wandb"]
+    with pytest.raises(SystemExit):
+        parse_arguments(PretrainArguments, ["--output", "o", "--log-with", "paper"])
+    assert "choose from" in capsys.readouterr().err
+
+
 def test_a_recipe_sets_fields_and_flags_win(tmp_path):
     path = recipe(
         tmp_path,

@@ -130,6 +130,16 @@ def test_states_are_limited_in_number(arguments, cut_off, working):
     assert sorted(path.name for path in working.glob("step-*")) == ["step-00000010", "step-00000012", "step-00000014"]
 
 
+def test_the_log_and_what_trackers_wrote_end_beside_the_model(arguments, run, regression, output, working):
+    run(regression(), arguments, epochs=1)
+    (working / "mets-ecg").mkdir()
+    (working / "mets-ecg" / "events.out").write_text("of a tracker")
+    RunFolder(arguments, "regression").finish({"best_epoch": 1})
+    assert (output / "log.jsonl").is_file() and (output / "mets-ecg" / "events.out").is_file()
+    assert not working.exists() and not list(output.glob("step-*"))
+    assert json.loads((output / "metrics.json").read_text()) == {"best_epoch": 1}
+
+
 def test_frozen_weights_are_not_in_a_state(arguments, cut_off, regression, working):
     method = regression()
     build = method.build

@@ -1,7 +1,7 @@
 """The folders of a run: the best model in `output`, and beside it, until the run is finished, `<output>.training`.
 
 `<output>.training` holds what resuming needs: saved states, each a folder that appears whole or not at all, and the
-log. When the run is finished the log is moved beside the model, and the folder is removed.
+log. When the run is finished the log, and what trackers wrote, are moved beside the model, and the folder is removed.
 """
 
 from __future__ import annotations
@@ -213,12 +213,15 @@ class RunFolder:
         return True
 
     def finish(self, metrics: dict) -> None:
-        """Write the final metrics and the log beside the model, and remove what only resuming needs."""
+        """Write the final metrics, put the log and what trackers wrote beside the model, and remove the rest."""
         write_metrics(self.output, metrics)
-        if (self.working / LOG).is_file():
-            partial = self.output / f".{LOG}.partial"
-            shutil.copyfile(self.working / LOG, partial)
-            partial.rename(self.output / LOG)
+        for path in self.working.iterdir():
+            if path.name == _ARGUMENTS or path.name.startswith((".", "step-")):
+                continue
+            if path.is_dir():  # of a run that was killed here, some may be there already
+                shutil.copytree(path, self.output / path.name, dirs_exist_ok=True)
+            else:
+                path.rename(self.output / path.name)
         self.working.rename(self._finished)  # at once: a half-removed state must not be resumed from
         shutil.rmtree(self._finished, ignore_errors=True)
 
