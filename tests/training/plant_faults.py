@@ -80,7 +80,7 @@ FAULTS = (
     Fault("Adam for AdamW", "training/loop.py", '"adamw": torch.optim.AdamW', '"adamw": torch.optim.Adam', "test_loop"),
     Fault("lead dropout ignored", "training/augmentation.py", "lead_mask & ~dropped", "lead_mask", "test_mets"),
     Fault(
-        "lead dropout not passed on", "training/mets.py", "if self.arguments.lead_dropout:", "if False:", "test_mets"
+        "lead dropout not passed on", "training/augmentation.py", "if arguments.lead_dropout:", "if False:", "test_mets"
     ),
     Fault(
         "lead mask not passed to the model",
@@ -91,9 +91,9 @@ FAULTS = (
     ),
     Fault(
         "time shift not passed on",
-        "training/mets.py",
-        "self.max_shift = round(arguments.time_shift * extractor.sampling_rate)",
-        "self.max_shift = 0",
+        "training/augmentation.py",
+        "max_shift = round(arguments.time_shift * sampling_rate)",
+        "max_shift = 0",
         "test_mets",
     ),
     Fault(
