@@ -8,7 +8,7 @@ What is compared runs in turn, in several rounds; a ratio is the median over the
 
 - `preparing`: 12-lead recordings of 10 s at 500 Hz, as rows of a simulated corpus, to model input at 100 Hz, with the
   feature extractor of `mets-small` (no filter) and with the default band-pass. `mets_ecg.data.prepare.prepare` in two
-  processes stands beside SciPy, one recording after the other in one process (the same Butterworth by `sosfiltfilt`,
+  processes is compared with SciPy, one recording after the other in one process (the same Butterworth by `sosfiltfilt`,
   where there is one, and `resample_poly`), and beside NeuroKit2, lead after lead (`ecg_clean`, which always filters,
   and `signal_resample` by `--neurokit-method`). Both begin from arrays in millivolts in memory, and SciPy a second time
   from the corpus' rows, as `prepare` does. Without NeuroKit2 its rows are left out.

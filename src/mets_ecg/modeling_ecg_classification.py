@@ -73,6 +73,10 @@ class ECGForSequenceClassification(ECGPreTrainedModel):
         self.config.custom_pipelines = CUSTOM_PIPELINES
         super().save_pretrained(save_directory, **kwargs)
 
+    def get_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the probabilities `(batch, num_labels)` of logits: each class' own, or a softmax over the classes."""
+        return logits.softmax(dim=-1) if self.config.problem_type == "single_label_classification" else logits.sigmoid()
+
     @can_return_tuple
     def forward(
         self,

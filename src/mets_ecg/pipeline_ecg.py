@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import torch
 from transformers.pipelines.base import ChunkPipeline
 
+from .configuration_ecg_text import refuse_unknown
 from .feature_extraction_ecg import ECGWindow
 from .leads import limb_lead_error
 from .recordings import Recording, check_arguments, read_recording, recordings_in
 from .signals import detect_qrs
+
+_READING = ("sampling_rate", "lead_names", "units", "crop", "return_details")
 
 
 class ECGPipeline(ChunkPipeline):
@@ -41,8 +45,16 @@ class ECGPipeline(ChunkPipeline):
         results = super().__call__(named, **kwargs)
         return list(results) if hasattr(inputs, "__len__") else results
 
-    def _reading_parameters(self, *, sampling_rate, lead_names, units, crop, return_details, top_k) -> dict:
-        """Check what all pipelines take, before any recording is read; return the parameters of `preprocess`."""
+    def _check_parameters(self, reading: dict, *, top_k) -> dict:
+        """Check what all pipelines take, before any recording is read; return the parameters of `preprocess`.
+
+        Args:
+            reading: what the call has beside the parameters of the subclass.
+            top_k: how many labels to return.
+        """
+        known = {*inspect.signature(self._sanitize_parameters).parameters, *_READING} - {"reading"}
+        refuse_unknown("a call of the pipeline", [name for name in reading if name not in _READING], known)
+        sampling_rate, lead_names, units, crop, return_details = map(reading.get, _READING)
         if top_k is not None and (isinstance(top_k, bool) or not hasattr(top_k, "__index__") or top_k < 1):
             raise ValueError(f"top_k must be 1 or more, or None for all labels, got {top_k!r}")
         if return_details is not None and not isinstance(return_details, bool):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from .configuration_ecg_text import refuse_unknown
 from .pipeline_ecg import ECGPipeline
 
 TASK = "ecg-classification"
@@ -48,27 +47,8 @@ class ECGClassificationPipeline(ECGPipeline):
         """
         return self._answer(inputs, **kwargs)
 
-    def _sanitize_parameters(
-        self,
-        top_k=None,
-        sampling_rate=None,
-        lead_names=None,
-        units=None,
-        crop=None,
-        return_details=None,
-        **unknown,
-    ):
-        known = {"top_k", "sampling_rate", "lead_names", "units", "crop", "return_details"}
-        refuse_unknown("a call of the pipeline", list(unknown), known)
-        reading = self._reading_parameters(
-            sampling_rate=sampling_rate,
-            lead_names=lead_names,
-            units=units,
-            crop=crop,
-            return_details=return_details,
-            top_k=top_k,
-        )
-        return reading, {}, {} if top_k is None else {"top_k": top_k}
+    def _sanitize_parameters(self, top_k=None, **reading):
+        return self._check_parameters(reading, top_k=top_k), {}, {} if top_k is None else {"top_k": top_k}
 
     def _forward(self, model_inputs):
         model_inputs, kept = self._split_inputs(model_inputs)
@@ -78,8 +58,7 @@ class ECGClassificationPipeline(ECGPipeline):
         """Average the probabilities of a recording's windows."""
         config = self.model.config
         logits = torch.cat([output["logits"] for output in model_outputs]).double()
-        single = config.problem_type == "single_label_classification"
-        probabilities = (logits.softmax(dim=-1) if single else logits.sigmoid()).mean(dim=0).tolist()
+        probabilities = self.model.get_probabilities(logits).mean(dim=0).tolist()
         names = [config.id2label[i] for i in range(config.num_labels)]
         result = self._rank(dict(zip(names, probabilities, strict=True)), model_outputs, top_k)
         if config.thresholds is not None:

@@ -5,14 +5,12 @@ It serves the tasks `"zero-shot-ecg-classification"` and, for models of this pac
 
 from __future__ import annotations
 
-import inspect
 import re
 import threading
 from dataclasses import dataclass
 
 import torch
 
-from .configuration_ecg_text import refuse_unknown
 from .pipeline_ecg import ECGPipeline
 from .processing_ecg import check_template
 from .zero_shot_scoring import embed_phrases, label_phrases, list_labels, zero_shot_scores
@@ -110,23 +108,9 @@ class ZeroShotECGClassificationPipeline(ECGPipeline):
         hypothesis_template=None,
         multi_label=None,
         top_k=None,
-        sampling_rate=None,
-        lead_names=None,
-        units=None,
-        crop=None,
-        return_details=None,
-        **unknown,
+        **reading,
     ):
-        known = set(inspect.signature(self._sanitize_parameters).parameters) - {"unknown"}
-        refuse_unknown("a call of the pipeline", list(unknown), known)
-        reading = self._reading_parameters(
-            sampling_rate=sampling_rate,
-            lead_names=lead_names,
-            units=units,
-            crop=crop,
-            return_details=return_details,
-            top_k=top_k,
-        )
+        reading = self._check_parameters(reading, top_k=top_k)
         if multi_label is not None and not isinstance(multi_label, bool):
             raise TypeError(f"multi_label must be True or False, got {multi_label!r}")
         # A wrong label or template is said before any recording is read.

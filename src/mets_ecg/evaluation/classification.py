@@ -9,22 +9,14 @@ from ..data.prepared_rows import PreparedRows
 from ..modeling_ecg_classification import ECGForSequenceClassification
 from .table import ResultRow, ZeroShotTable
 from .tasks import Task
-from .zero_shot import auroc_with_interval, best_class_metrics, load_labels
+from .zero_shot import auroc_with_interval, best_class_metrics, encode_ecgs, load_labels
 
 
 @torch.no_grad()
 def predict_logits(model: ECGForSequenceClassification, rows: PreparedRows, *, batch_size: int = 256) -> torch.Tensor:
     """Return the logits of all rows, `(records, classes)`, on the CPU."""
-    was_training = model.training
-    model.eval()
-    logits = torch.empty(len(rows), model.num_labels)
-    for batch in rows.in_order(batch_size):
-        on_device = {name: values.to(model.device) for name, values in batch.items()}
-        lead_mask = None if bool(on_device["lead_mask"].all()) else on_device["lead_mask"]
-        output = model(on_device["input_values"], on_device.get("ecg_attention_mask"), lead_mask)
-        logits[batch["index"].cpu()] = output.logits.float().cpu()
-    model.train(was_training)
-    return logits
+    (pooled,) = encode_ecgs([model], rows, batch_size=batch_size)
+    return model.classifier(pooled.to(model.device, model.dtype)).float().cpu()
 
 
 def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> list[float]:
@@ -62,8 +54,7 @@ def classification_table(
             "measured on it"
         )
     labels = load_labels(rows, task)
-    logits = predict_logits(model, rows.select(labels.rows)).double()
-    scores = (logits.sigmoid() if task.multi_label else logits.softmax(dim=1)).numpy()
+    scores = model.get_probabilities(predict_logits(model, rows.select(labels.rows)).double()).numpy()
     table = ZeroShotTable(task, labels.classes, labels.excluded)
     auroc = auroc_with_interval(labels, scores, num_resamples=num_resamples, seed=seed)
     table.lines["classifier"] = ResultRow("classifier", auroc, best_class_metrics(labels, scores))

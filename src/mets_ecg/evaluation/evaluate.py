@@ -34,7 +34,9 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
     if arguments.config_name is None:
         arguments.config_name = task.config
     extractor = ECGFeatureExtractor.from_pretrained(arguments.model)
-    classifies = _saved_config(arguments.model).get("model_type") == ECGClassificationConfig.model_type
+    classifies = (
+        PretrainedConfig.get_config_dict(arguments.model)[0].get("model_type") == ECGClassificationConfig.model_type
+    )
     wanted = ("test",) if classifies else ("train", "test")
     parts = load_parts(extractor, arguments, parts=wanted, task_corpus=task.corpus)
     if parts.test is None:
@@ -62,10 +64,6 @@ def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
         Path(arguments.output).write_text(document + "\n", encoding="utf-8")
         print(f"written to {arguments.output}", file=sys.stderr)
     return table
-
-
-def _saved_config(model: str) -> dict:
-    return PretrainedConfig.get_config_dict(model)[0]
 
 
 def _saved(model: str, name: str) -> dict:

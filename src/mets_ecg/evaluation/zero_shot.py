@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from datasets import Dataset
+from transformers import PreTrainedModel
 
 from ..data.prepared_rows import PreparedRows
 from ..modeling_ecg_text import ECGTextModel
@@ -92,8 +93,13 @@ def _mixed_windows(rows) -> np.ndarray:
 
 
 @torch.no_grad()
-def encode_ecgs(models: Sequence[ECGTextModel], rows: PreparedRows, *, batch_size: int = 256) -> list[torch.Tensor]:
+def encode_ecgs(models: Sequence[PreTrainedModel], rows: PreparedRows, *, batch_size: int = 256) -> list[torch.Tensor]:
     """Return the pooled output of several models' ECG encoders for all rows, which are read once.
+
+    Args:
+        models: dual encoders or classifiers.
+        rows: prepared rows.
+        batch_size: rows in one forward pass.
 
     Returns:
         For each model `(records, encoder hidden size)`, on the CPU.

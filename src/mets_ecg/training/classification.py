@@ -83,8 +83,8 @@ class Classification(Method):
         self.validation = None
         if validation is not None:
             self.validation = load_labels(validation, self.task)
-            self.validation_rows = self._with_leads(validation.select(self.validation.rows))
-        return self._with_leads(train.select(truth.rows[chosen]))
+            self.validation_rows = self.with_leads(validation.select(self.validation.rows))
+        return self.with_leads(train.select(truth.rows[chosen]))
 
     def _draw_patients(self, truth: TaskLabels) -> np.ndarray:
         if self.arguments.label_fraction == 1:
@@ -94,7 +94,8 @@ class Classification(Method):
         drawn = np.random.default_rng([self.arguments.seed, 2]).permutation(patients)[:count]
         return np.flatnonzero(np.isin(truth.patients, drawn))
 
-    def _with_leads(self, rows: PreparedRows) -> PreparedRows:
+    def with_leads(self, rows: PreparedRows) -> PreparedRows:
+        """Return rows as if only the leads of the run had been recorded."""
         leads = self.arguments.leads
         return rows if leads is None else rows.with_leads(leads_from(leads, self.processor.lead_names))
 
@@ -136,7 +137,7 @@ class Classification(Method):
             return {}
         logits = predict_logits(self.model, own_share(self.validation_rows))
         logits = gather_in_order(logits, len(self.validation_rows)).double()
-        probabilities = (logits.sigmoid() if self.task.multi_label else logits.softmax(dim=1)).numpy()
+        probabilities = self.model.get_probabilities(logits).numpy()
         if self.task.multi_label:
             self.model.config.thresholds = choose_thresholds(self.validation.labels, probabilities)
         return {"validation_macro_auroc": macro_average(auroc(self.validation.labels, probabilities))}

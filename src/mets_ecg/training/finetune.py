@@ -57,7 +57,7 @@ def run_finetune(arguments: FinetuneArguments, *, corpus: Dataset | None = None,
         if parts.test is None:
             return {}
         best_model = ECGForSequenceClassification.from_pretrained(run.output).to(accelerator.device)
-        rows = method._with_leads(parts.test)
+        rows = method.with_leads(parts.test)
         table = classification_table(best_model, rows, task, seed=arguments.seed)
         print(f"\n{table}")
         return {"test": table.as_dict()}

@@ -272,13 +272,8 @@ class _Loop:
                     self.run_folder.save_model(self.method.model, self.method.processor, self._metrics())
         self.log.write(state.step, epoch)
         self.log.say(_describe(epoch))
-        state.epoch, state.step_of_epoch, state.sums, state.skipped, state.epoch_seconds = (
-            state.epoch + 1,
-            0,
-            {},
-            0,
-            0.0,
-        )
+        state.epoch += 1
+        state.step_of_epoch, state.sums, state.skipped, state.epoch_seconds = 0, {}, 0, 0.0
         self._save_state()
 
     def _is_best(self, epoch: dict) -> bool:
