@@ -14,9 +14,11 @@ import torch
 from transformers import AutoModel, AutoProcessor
 
 from mets_ecg.data.loading import load_parts
+from mets_ecg.evaluation.encoding import encode_ecgs
+from mets_ecg.evaluation.labels import TaskLabels, load_labels
 from mets_ecg.evaluation.statistics import auroc, macro_average
+from mets_ecg.evaluation.table import best_class_metrics
 from mets_ecg.evaluation.tasks import get_task
-from mets_ecg.evaluation.zero_shot import TaskLabels, best_class_metrics, embed_pooled, encode_ecgs, load_labels
 from mets_ecg.zero_shot_scoring import embed_phrases, label_similarities
 from mets_ecg_cli.evaluate import EvaluateArguments
 
@@ -54,7 +56,7 @@ def main() -> None:
         model, processor = AutoModel.from_pretrained(name), AutoProcessor.from_pretrained(name)
         arguments = EvaluateArguments(model=name, source=options.source, test=[options.test], train=["none"])
         rows = load_parts(processor.feature_extractor, arguments, parts=("test",)).test
-        ecg = embed_pooled(model, encode_ecgs([model], rows)[0])
+        ecg = encode_ecgs([model], rows)[0].outputs
         for task in map(get_task, TASKS):
             truth: TaskLabels = load_labels(rows, task)
             prompts = task.phrase_prompts("en")

@@ -21,8 +21,11 @@ from mets_ecg_cli.pretrain import PretrainArguments
 from .data.loading import load_corpus, load_prepared_rows
 from .data.parts import select_part
 from .data.simulator.corpus import FINDINGS, simulate_corpus
+from .evaluation.encoding import encode_ecgs
+from .evaluation.labels import load_labels
+from .evaluation.statistics import bootstrap_auroc
 from .evaluation.tasks import Task, get_task, simulated_task
-from .evaluation.zero_shot import auroc_with_interval, embed_pooled, encode_ecgs, load_labels, score_prompts
+from .evaluation.zero_shot import score_prompts
 from .io import read_wfdb
 from .plotting import plot_ecg, require_matplotlib
 from .resources import resource
@@ -130,9 +133,9 @@ def _measure_held_out(recipe: PretrainArguments, corpus: Dataset) -> dict:
     rows = select_part(rows, ["10"])
     task = simulated_task()
     truth = load_labels(rows, task)
-    embeds = embed_pooled(model, encode_ecgs([model], rows.select(truth.rows))[0])
-    scores = score_prompts(model, processor, embeds, task.phrase_prompts())
-    auroc = auroc_with_interval(truth, scores, seed=recipe.seed)
+    (encoded,) = encode_ecgs([model], rows.select(truth.rows))
+    scores = score_prompts(model, processor, encoded.outputs, task.phrase_prompts())
+    auroc = bootstrap_auroc(truth.labels, scores, truth.patients, seed=recipe.seed)
     i = truth.classes.index(HELD_OUT)
     measured = {
         "finding": HELD_OUT,

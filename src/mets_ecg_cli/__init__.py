@@ -57,8 +57,32 @@ COMMANDS = {
     "evaluate": (
         "mets_ecg.evaluation.evaluate",
         "run_evaluate",
-        "print a zero-shot table with intervals, beside a random encoder and a linear probe",
-        "mets-ecg evaluate --model mets-small --task ptbxl-super --source ptb-xl --test 9",
+        "print a checkpoint's table on a task with intervals, and write a report",
+        "mets-ecg evaluate --model mets-small --task ptbxl-super --source ptb-xl --test 9 --output report",
+    ),
+    "compare": (
+        "mets_ecg.evaluation.compare",
+        "run_compare",
+        "compare two reports on the same records, by a paired bootstrap over patients",
+        "mets-ecg compare report-of-one report-of-another",
+    ),
+    "probe": (
+        "mets_ecg.evaluation.probe",
+        "run_probe",
+        "fit linear probes or prototypes on a frozen ECG encoder, with few or all labels",
+        "mets-ecg probe --model mets-small --task ptbxl-super --source ptb-xl --shots 1 4 16",
+    ),
+    "retrieve": (
+        "mets_ecg.evaluation.retrieval",
+        "run_retrieve",
+        "measure how well reports are found by recordings, and recordings by reports",
+        "mets-ecg retrieve --model mets-small --source ptb-xl --test 9",
+    ),
+    "embed": (
+        "mets_ecg.evaluation.embed",
+        "run_embed",
+        "write what a checkpoint makes of recordings as Parquet",
+        "mets-ecg embed --model mets-small --source ptb-xl --output embeddings",
     ),
     "push": (
         "mets_ecg.hub.push",

@@ -1,4 +1,4 @@
-"""Arguments of `mets-ecg evaluate`."""
+"""Arguments of `mets-ecg evaluate`, and which tasks there are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from .checkpoint import MeasureArguments
 from .data import DataArguments
 from .parser import argument
 
@@ -23,22 +24,27 @@ def check_task(name: str) -> None:
 
 
 @dataclass(kw_only=True)
-class EvaluateArguments(DataArguments):
-    """Print a zero-shot table with intervals, beside untrained encoders, a linear probe and the text oracle.
+class EvaluateArguments(MeasureArguments, DataArguments):
+    """Print a checkpoint's figures on a task with intervals: zero-shot beside baselines, or a classifier's.
 
-    The linear probe is fitted on --train; none: no probe.
+    The linear probe is fitted on --train; none: no probe. `mets-ecg probe` has more of it.
     """
 
-    model: str = argument(help="checkpoint: a folder or a Hub id")
     task: str = argument("ptbxl-super", help="what to classify: a task of the package, or the path of a YAML file")
-    leads: list[str] | None = argument(
-        None, help="measure as if only these leads had been recorded, as I II V2; limb leads that follow come with them"
+    thresholds: bool = argument(False, help="also F-max and F1 by thresholds that are chosen on --validation")
+    balanced_draws: int = argument(
+        0, help="also METS' protocol: accuracy to F1 on this many draws with as many records of each class"
     )
-    num_resamples: int = argument(1000, help="of the bootstrap over patients")
-    seed: int = argument(0, help="of the bootstrap and the untrained encoders")
-    output: str | None = argument(None, help="write the table as JSON to this file")
+    draw_size: int = argument(100, help="records of each class in a balanced draw; fewer where a class has fewer")
+    transductive: bool = argument(
+        False, help="also phrases after the mean over the test part's unlabelled recordings is subtracted"
+    )
+    output: str | None = argument(None, help="folder for the report: report.json, report.md, scores and figures")
     json: bool = argument(False, help="print the table as JSON")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_task(self.task)
+        for name, least in (("balanced_draws", 0), ("draw_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")

@@ -9,7 +9,16 @@ import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
 from mets_ecg.evaluation import statistics
-from mets_ecg.evaluation.statistics import auroc, bootstrap_auroc, single_label_metrics
+from mets_ecg.evaluation.statistics import (
+    auroc,
+    bootstrap_auroc,
+    bootstrap_mean,
+    choose_thresholds,
+    compare_auroc,
+    f1_of_records,
+    f_max,
+    single_label_metrics,
+)
 
 
 def make_scores(records: int = 211, classes: int = 3, seed: int = 3, step: float | None = None):
@@ -225,3 +234,62 @@ def test_single_label_metrics_refuse(targets, predictions, message):
     dtype = float if any(isinstance(t, float) for t in targets) else int
     with pytest.raises(ValueError, match=message):
         single_label_metrics(np.array(targets, dtype=dtype), np.array(predictions, dtype=int), 3)
+
+
+def test_the_macro_of_frequent_classes_leaves_rare_ones_out():
+    labels = np.zeros((100, 3), dtype=bool)
+    labels[:40, 0] = labels[:10, 1] = labels[:9, 2] = True
+    scores = np.random.default_rng(0).normal(size=(100, 3))
+    found = bootstrap_auroc(labels, scores, np.arange(100), num_resamples=20)
+    assert found.num_frequent == 2
+    assert found.macro_frequent == pytest.approx(found.per_class[:2].mean())
+    assert found.macro_frequent_low <= found.macro_frequent <= found.macro_frequent_high
+    assert found.macro == pytest.approx(found.per_class.mean())
+
+
+def test_a_paired_comparison_is_narrower_than_two_intervals():
+    labels, scores, patients = make_scores(records=400)
+    better = scores + 0.3 * labels
+    found = compare_auroc(labels, scores, better, patients, num_resamples=200)
+    one, other = (bootstrap_auroc(labels, own, patients, num_resamples=200) for own in (scores, better))
+    assert found.macro == pytest.approx(other.macro - one.macro)
+    assert found.macro_low > 0 and found.share_above > 0.99
+    assert found.macro_high - found.macro_low < (one.macro_high - one.macro_low) / 2
+    back = compare_auroc(labels, better, scores, patients, num_resamples=200)
+    assert back.macro_low == pytest.approx(-found.macro_high)
+
+
+def test_the_interval_of_a_mean_is_over_patients():
+    values = np.repeat(np.random.default_rng(0).normal(size=50), 20)  # 50 patients of 20 equal records
+    owners = np.repeat(np.arange(50), 20)
+    mean, low, high = bootstrap_mean(values, owners)
+    assert mean == pytest.approx(values.mean())
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(50), rel=0.15)
+    _, low_records, high_records = bootstrap_mean(values, np.arange(1000))
+    assert high_records - low_records < (high - low) / 3
+
+
+def test_f1_of_records_by_hand():
+    labels = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)
+    predictions = np.array([[1, 0, 0], [0, 0, 0], [0, 1, 0]], dtype=bool)
+    # Precision of the first and third record: 1 and 0. Recall of the first and second: 1/2 and 0.
+    assert f1_of_records(labels, predictions) == pytest.approx(2 * 0.5 * 0.25 / 0.75)
+    assert f1_of_records(labels, np.zeros_like(labels)) == 0
+    with pytest.raises(ValueError, match="none of 3 records has one of the 3 classes"):
+        f1_of_records(np.zeros_like(labels), predictions)
+
+
+def test_f_max_is_the_best_of_its_thresholds():
+    labels, scores, _ = make_scores()
+    value, threshold = f_max(labels, scores)
+    assert value == f1_of_records(labels, scores >= threshold)
+    assert value >= max(f1_of_records(labels, scores >= at) for at in np.quantile(scores, [0.2, 0.5, 0.8]))
+    perfect = np.where(labels, 0.9, 0.2)
+    kept = labels.any(axis=1)
+    assert f_max(labels[kept], perfect[kept]) == (1.0, 0.9)
+
+
+def test_thresholds_are_those_of_highest_f1():
+    labels = np.array([[1, 0], [1, 0], [0, 0], [1, 0], [0, 0]], dtype=bool)
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.2], [0.3, 0.3], [0.35, 0.4], [0.2, 0.5]])
+    assert choose_thresholds(labels, probabilities) == [pytest.approx(0.35), 0.5]

@@ -91,9 +91,9 @@ def test_validation_measures_and_sets_thresholds(make, prepared):
 
     method, _ = make(rows=prepared.select(range(100)), validation=prepared.select(range(100, 160)))
     figures = method.validate()
-    from mets_ecg.evaluation.classification import predict_logits
+    from mets_ecg.evaluation.encoding import encode_ecgs
 
-    scores = predict_logits(method.model, method.validation_rows).numpy()
+    scores = encode_ecgs([method.model], method.validation_rows)[0].outputs.numpy()
     labels = method.validation.labels
     kept = labels.any(axis=0) & ~labels.all(axis=0)
     expected = np.mean([roc_auc_score(labels[:, i], scores[:, i]) for i in np.flatnonzero(kept)])

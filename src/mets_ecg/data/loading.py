@@ -15,7 +15,7 @@ import numpy as np
 from datasets import Dataset
 from huggingface_hub.utils import WeakFileLock
 
-from mets_ecg_cli.data import DataArguments
+from mets_ecg_cli.data import SourceArguments
 
 from ..feature_extraction_ecg import ECGFeatureExtractor
 from .building.build import build_corpus, corpus_key
@@ -23,7 +23,7 @@ from .building.corpus_builder import CorpusBuilder
 from .building.shards import read_summary
 from .corpora import CORPORA, recognise
 from .parts import DEFAULT_PARTS, PARTS, check_patients_disjoint, select_part, split_words
-from .prepare import prepare
+from .prepare import prepare, prepare_windows
 from .prepared_rows import MemoryMappedRows, PreparedRows, join_rows, open_stream
 from .saved_corpus import SavedCorpus
 
@@ -58,13 +58,14 @@ class _OpenCorpus:
 
 def load_parts(
     feature_extractor: ECGFeatureExtractor,
-    arguments: DataArguments,
+    arguments: SourceArguments,
     *,
     parts: Sequence[str] = PARTS,
     corpus: Dataset | None = None,
     task_corpus: str | None = None,
     max_train: int | None = None,
     unused: Collection[str] = (),
+    windows: bool = False,
 ) -> LoadedParts:
     """Return the prepared rows of the parts that are asked for; no others are read.
 
@@ -76,9 +77,10 @@ def load_parts(
         task_corpus: whose files `arguments.source` has, where neither they nor the arguments tell.
         max_train: how many rows of the training part are needed; they are drawn at random.
         unused: columns that are not read where rows are streamed, whose columns are all in memory.
+        windows: read all of a recording that is longer than the model's window, in windows; for evaluation.
 
     Raises:
-        ValueError: no rows are named; a word names none; a patient is in two parts.
+        ValueError: no rows are named; a word names none; a patient is in two parts; windows are asked of prepared rows.
         FileNotFoundError: a corpus is not there.
     """
     opened = _open_corpora(feature_extractor, arguments, corpus, task_corpus, unused)
@@ -94,7 +96,11 @@ def load_parts(
                 continue
             if part == "train" and max_train is not None and max_train < len(rows):
                 rows = rows.select(np.sort(np.random.default_rng(0).permutation(len(rows))[:max_train]).tolist())
-            if not isinstance(rows, PreparedRows):
+            if windows and isinstance(rows, PreparedRows):
+                raise ValueError(f"{one.name} is prepared in one window a recording: give the corpus itself")
+            if windows:
+                rows = prepare_windows(rows, feature_extractor, num_proc=arguments.num_proc)
+            elif not isinstance(rows, PreparedRows):
                 rows = MemoryMappedRows(prepare(rows, feature_extractor, num_proc=arguments.num_proc))
             pieces.append(rows)
         loaded[part] = join_rows(pieces) if pieces else None
@@ -102,14 +108,14 @@ def load_parts(
     return LoadedParts(**loaded, words=words)
 
 
-def _check_prefixes(arguments: DataArguments, corpora: Mapping) -> None:
+def _check_prefixes(arguments: SourceArguments, corpora: Mapping) -> None:
     for part in PARTS:
-        for name, word in split_words(getattr(arguments, part) or ()):
+        for name, word in split_words(getattr(arguments, part, None) or ()):
             if name and name not in corpora:
                 raise ValueError(f"--{part} {name}:{word}: there is no corpus {name!r} here, only {', '.join(corpora)}")
 
 
-def _open_corpora(feature_extractor, arguments: DataArguments, corpus, task_corpus, unused) -> list[_OpenCorpus]:
+def _open_corpora(feature_extractor, arguments: SourceArguments, corpus, task_corpus, unused) -> list[_OpenCorpus]:
     rate = feature_extractor.sampling_rate
     if corpus is not None:
         name = corpus[0]["corpus"] if "corpus" in corpus.column_names else "simulated"

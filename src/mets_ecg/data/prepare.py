@@ -25,6 +25,7 @@ from mets_ecg_cli.prepare import PrepareArguments
 from ..feature_extraction_ecg import PROCESSING_VERSION, ECGFeatureExtractor
 from .building.card import write_prepared_card
 from .building.shards import Shard, count_named, shard_names, summarize_splits, write_parquet, write_shards
+from .prepared_rows import MemoryMappedRows, WindowedRows
 from .rows import ROW_FORMAT_VERSION, table_rows
 from .saved_corpus import SavedCorpus
 
@@ -80,6 +81,74 @@ def prepare(corpus: Dataset, feature_extractor: ECGFeatureExtractor, *, num_proc
         _logger.warning(_describe_unusable(len(unusable), names, reason))
         prepared = prepared.select(np.flatnonzero(num_valid))
     return prepared.with_format(None)
+
+
+def prepare_windows(
+    corpus: Dataset, feature_extractor: ECGFeatureExtractor, *, num_proc: int | None = None
+) -> WindowedRows:
+    """Apply a feature extractor to all windows of every row of a corpus, as the pipelines do with `crop="windows"`.
+
+    Args:
+        corpus: rows as `corpus_features` describes them.
+        feature_extractor: with a `max_duration`, the length of a window.
+        num_proc: processes.
+
+    Returns:
+        The corpus' rows with their windows; recordings without a usable one are left out, counted and named.
+
+    Raises:
+        ValueError: the extractor has no `max_duration`, or no recording can be used.
+    """
+    if feature_extractor.max_duration is None:
+        raise ValueError("windows have one length: the feature extractor needs max_duration, got None")
+    features = prepared_features(Features({"record": Value("int32")}), feature_extractor)
+    windows = corpus.with_format("numpy").map(
+        _prepare_window_columns,
+        fn_kwargs={
+            "fields": json.dumps(feature_extractor.to_dict(), sort_keys=True),
+            "versions": (ROW_FORMAT_VERSION, PROCESSING_VERSION),
+        },
+        with_indices=True,
+        input_columns=_SIGNAL_COLUMNS,
+        remove_columns=corpus.column_names,
+        features=features,
+        batched=True,
+        batch_size=_BATCH,
+        writer_batch_size=256,
+        num_proc=num_proc,
+        desc="preparing windows",
+    )
+    owners = np.asarray(windows.with_format("numpy")["record"][:], dtype=np.int64)
+    usable = np.unique(owners)
+    if not len(usable):
+        raise ValueError(f"none of {len(corpus)} recordings can be used")
+    unusable = np.setdiff1d(np.arange(len(corpus)), usable)
+    if len(unusable):
+        names = ", ".join(corpus.select(unusable[:5])["record_id"])
+        _logger.warning(f"{len(unusable)} recordings cannot be used and are left out, {names} among them")
+    columns = corpus.remove_columns(_DROPPED).select(usable).with_format(None)
+    return WindowedRows(columns, MemoryMappedRows(windows.with_format(None)), np.searchsorted(usable, owners))
+
+
+def _prepare_window_columns(*columns, fields: str, versions: tuple[int, int]) -> dict:
+    *columns, indices = columns
+    extractor = ECGFeatureExtractor.from_dict(json.loads(fields))
+    parts = []
+    for i, row in zip(indices, zip(*columns, strict=True), strict=True):
+        try:
+            prepared = extractor([dict(zip(_SIGNAL_COLUMNS, row, strict=True))], crop="windows")
+        except ValueError:
+            continue
+        parts.append(_columns(prepared) | {"record": np.full(len(prepared["input_values"]), i, dtype=np.int32)})
+    if not parts:
+        shape = (0, len(extractor.lead_names), extractor.num_samples)
+        return {
+            "input_values": np.zeros(shape, np.float32),
+            "num_valid": np.zeros(0, np.int32),
+            "lead_mask": np.zeros(shape[:2], np.int8),
+            "record": np.zeros(0, np.int32),
+        }
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _describe_unusable(count: int, names: list[str], reason: str) -> str:

@@ -156,6 +156,46 @@ class MemoryMappedRows(PreparedRows):
             yield self.take(order[first : first + batch_size])
 
 
+class WindowedRows(PreparedRows):
+    """Recordings of any length, read in windows of the model's length; for evaluation.
+
+    `in_order` yields the windows, and `index` says whose they are: a recording's comes once for each of its windows.
+
+    Args:
+        columns: the other columns, a row a recording.
+        windows: a row a window.
+        owners: `(windows,)`, which row of `columns` each is of.
+    """
+
+    def __init__(self, columns: Dataset, windows: MemoryMappedRows, owners: np.ndarray):
+        super().__init__(columns)
+        self._windows, self._owners = windows, owners
+
+    def _select(self, indices: Sequence[int]) -> WindowedRows:
+        indices = np.asarray(indices, dtype=np.int64)
+        if len(np.unique(indices)) < len(indices):
+            raise ValueError("a recording that is read in windows can be selected once")
+        place = np.full(len(self), -1)
+        place[indices] = np.arange(len(indices))
+        kept = np.flatnonzero(place[self._owners] >= 0)
+        return WindowedRows(self.columns.select(indices), self._windows.select(kept), place[self._owners][kept])
+
+    @classmethod
+    def _join(cls, parts: Sequence[WindowedRows], shared: list[str]) -> WindowedRows:
+        columns = concatenate_datasets([rows.columns.select_columns(shared) for rows in parts])
+        starts = np.cumsum([0, *map(len, parts)])
+        owners = [rows._owners + start for rows, start in zip(parts, starts, strict=False)]
+        windows = MemoryMappedRows._join([rows._windows for rows in parts], parts[0]._windows.column_names)
+        return cls(columns, windows, np.concatenate(owners))
+
+    def _in_order(self, batch_size: int) -> Iterator[dict[str, torch.Tensor]]:
+        for batch in self._windows.in_order(batch_size):
+            yield batch | {"index": torch.from_numpy(self._owners[batch["index"].numpy()])}
+
+    def _shuffled(self, batch_size, seed, epoch, start, rank, world_size):
+        raise TypeError("recordings that are read in windows are not trained on: prepare them with another crop")
+
+
 @dataclass(frozen=True)
 class _Shard:
     """A Parquet file: its path or URL, and how many rows each of its row groups has."""

@@ -1,86 +1,63 @@
-"""The command `mets-ecg evaluate`: a checkpoint, a corpus and a task to a zero-shot table."""
+"""The command `mets-ecg evaluate`: a checkpoint, a corpus and a task to a table, and to a report."""
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
-
-from accelerate import Accelerator
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoProcessor, PretrainedConfig
-from transformers.utils import cached_file
+from importlib.util import find_spec
 
 from mets_ecg_cli.evaluate import EvaluateArguments
-from mets_ecg_cli.parser import read_yaml
 
-from ..configuration_ecg_text import ECGClassificationConfig
-from ..data.loading import load_parts
-from ..data.parts import named_parts
 from ..data.prepared_rows import PreparedRows
-from ..feature_extraction_ecg import ECGFeatureExtractor
-from ..leads import leads_from
-from .classification import classification_table
-from .table import ZeroShotTable, zero_shot_table
+from .checkpoints import Checkpoint
+from .report import check_new_folder, describe, write_report
+from .table import Measuring, ResultTable, classification_table, zero_shot_table
 from .tasks import get_task
 
 
-def run_evaluate(arguments: EvaluateArguments) -> ZeroShotTable:
-    """Measure a checkpoint on a corpus and print the table.
+def run_evaluate(arguments: EvaluateArguments) -> ResultTable:
+    """Measure a checkpoint on a corpus, print the table, and write the report if there is an output.
 
     Raises:
-        ValueError: nothing is to be measured on, patients are in two parts, or the corpus or the task does not fit.
+        ValueError: nothing is to be measured on, patients are in two parts, thresholds have no validation part, the
+            test part was seen and that is refused, or the corpus or the task does not fit.
+        FileExistsError: the output is there already.
     """
-    task = get_task(arguments.task)
-    if arguments.config_name is None:
-        arguments.config_name = task.config
-    extractor = ECGFeatureExtractor.from_pretrained(arguments.model)
-    classifies = (
-        PretrainedConfig.get_config_dict(arguments.model)[0].get("model_type") == ECGClassificationConfig.model_type
-    )
-    wanted = ("test",) if classifies else ("train", "test")
-    parts = load_parts(extractor, arguments, parts=wanted, task_corpus=task.corpus)
-    if parts.test is None:
-        raise ValueError("there is nothing to measure on: name a part by --test")
-    test, train = parts.test, parts.train
-    if arguments.leads is not None:
-        kept = leads_from(arguments.leads, extractor.lead_names)
-        test, train = test.with_leads(kept), None if train is None else train.with_leads(kept)
-    for corpus, seen in _seen_parts(arguments.model, parts.words).items():
-        print(f"warning: this checkpoint was trained or chosen on {seen} of {corpus}", file=sys.stderr)
-    drawn = {"num_resamples": arguments.num_resamples, "seed": arguments.seed}
-    if classifies:
-        model = AutoModelForSequenceClassification.from_pretrained(arguments.model).to(Accelerator().device)
-        table = classification_table(model, test, task, **drawn)
-    else:
-        model = AutoModel.from_pretrained(arguments.model).to(Accelerator().device)
-        processor = AutoProcessor.from_pretrained(arguments.model)
-        oracle = _text_column(test, _saved(arguments.model, "training_args.yaml"))
-        table = zero_shot_table(model, processor, test, task, probe_rows=train, text_oracle=oracle, **drawn)
-    document = json.dumps(
-        {"model": arguments.model, "parts": parts.words, "leads": arguments.leads, **table.as_dict()}, indent=2
-    )
-    print(document if arguments.json else f"{table}")
     if arguments.output is not None:
-        Path(arguments.output).write_text(document + "\n", encoding="utf-8")
-        print(f"written to {arguments.output}", file=sys.stderr)
+        check_new_folder(arguments.output)
+    task = get_task(arguments.task)
+    checkpoint = Checkpoint.open(arguments.model)
+    wanted = ["test"] if checkpoint.classifies else ["train", "test"]
+    parts = checkpoint.load_rows(arguments, [*wanted, *(["validation"] if arguments.thresholds else [])], task)
+    if arguments.thresholds and parts.validation is None:
+        raise ValueError("--thresholds are chosen on a validation part, and there is none: name one by --validation")
+    seen = checkpoint.check_seen(parts, refuse=arguments.refuse_seen)
+    measuring = Measuring(
+        num_resamples=arguments.num_resamples,
+        seed=arguments.seed,
+        balanced_draws=arguments.balanced_draws,
+        draw_size=arguments.draw_size,
+        transductive=arguments.transductive,
+        progress=True,
+    )
+    chosen_on = {"threshold_rows": parts.validation, "measuring": measuring}
+    if checkpoint.classifies:
+        if arguments.transductive:
+            raise ValueError("--transductive is for models that are asked in words, and this is a classifier")
+        table = classification_table(checkpoint.load_model(), parts.test, task, **chosen_on)
+    else:
+        model, processor = checkpoint.load_dual_encoder("evaluate")
+        oracle = _text_column(parts.test, checkpoint.saved("training_args.yaml"))
+        table = zero_shot_table(
+            model, processor, parts.test, task, probe_rows=parts.train, text_oracle=oracle, **chosen_on
+        )
+    document = describe(arguments, table, parts.words, seen)
+    print(json.dumps(document, indent=2) if arguments.json else f"{table}")
+    if arguments.output is not None:
+        names = write_report(arguments.output, document, table)
+        figures = "" if find_spec("matplotlib") else "; figures need the extra `plot`: pip install 'mets-ecg[plot]'"
+        print(f"{', '.join(names)} are in {arguments.output}{figures}", file=sys.stderr)
     return table
-
-
-def _saved(model: str, name: str) -> dict:
-    """Return what a checkpoint's own file says; nothing where it has none."""
-    path = cached_file(model, name, _raise_exceptions_for_missing_entries=False)
-    return {} if path is None else read_yaml(path)
-
-
-def _seen_parts(model: str, words: dict) -> dict[str, str]:
-    """Return by corpus what of the test part the checkpoint was trained or chosen on, by its own record."""
-    seen = {}
-    for corpus, own in _saved(model, "metrics.json").get("parts", {}).items():
-        used = named_parts([*own.get("train", ()), *own.get("validation", ())], corpus)
-        both = sorted(used & named_parts(words.get(corpus, {}).get("test", ()), corpus))
-        if both:
-            seen[corpus] = ", ".join(both)
-    return seen
 
 
 def _text_column(rows: PreparedRows, trained: dict) -> str | None:

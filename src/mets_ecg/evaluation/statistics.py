@@ -1,8 +1,9 @@
-"""Classification metrics with confidence intervals: AUROC, its bootstrap over patients, single-label metrics.
+"""Classification metrics with confidence intervals: AUROC, its bootstrap over patients, F-max, single-label metrics.
 
-The only definitions of metrics in the package. AUROC is NumPy on whole arrays, as a thousand weightings of the same
-scores need it; single-label metrics are scikit-learn's. A class that a metric cannot be computed for is NaN and is
-never silently skipped: the caller sees it, and the docstrings say what an average is taken over.
+The only definitions of metrics in the package; `metrics/` makes modules of Hugging Face's `evaluate` of them, beside
+which this file is copied, so it imports nothing of the package. AUROC is NumPy on whole arrays, as a thousand
+weightings of the same scores need it; single-label metrics are scikit-learn's. A class that a metric cannot be computed
+for is NaN and is never silently skipped: the caller sees it, and the docstrings say what an average is taken over.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, precision_recall_curve, precision_recall_fscore_support
 
 # Resamples are worked through in blocks of about this many weights (records x resamples), so that a block and its
 # cumulative sums stay near the processor's cache (1 MiB of float32); but of at least 8 resamples, as weights are
 # gathered record by record, and a gather of one number costs as much as that of eight.
 _WEIGHTS_PER_BLOCK = 2**18
 _SMALLEST_BLOCK = 8
+
+# A class with fewer positives has an AUROC that a single record moves far.
+MIN_POSITIVES = 10
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class AUROC:
         macro: mean over the classes that have at least one positive and one negative; NaN if none has.
         macro_low: lower end of the macro interval.
         macro_high: upper end of the macro interval.
+        macro_frequent: mean over the classes that have at least `MIN_POSITIVES` positives and a negative; NaN if none
+            has. The macro's terms of rarer classes are mostly noise.
+        macro_frequent_low: lower end of its interval.
+        macro_frequent_high: upper end of its interval.
+        num_frequent: how many classes it is over.
         num_positives: int `(classes,)`, positive records of each class.
         num_records: number of records.
         num_patients: number of distinct patients, the units that are resampled.
@@ -45,11 +54,38 @@ class AUROC:
     macro: float
     macro_low: float
     macro_high: float
+    macro_frequent: float
+    macro_frequent_low: float
+    macro_frequent_high: float
+    num_frequent: int
     num_positives: np.ndarray
     num_records: int
     num_patients: int
     num_resamples: int
     confidence: float
+
+
+@dataclass(frozen=True)
+class AUROCDifference:
+    """How much further the AUROCs of one model reach than those of another on the same records; see `AUROC`.
+
+    Attributes:
+        per_class, per_class_low, per_class_high: `(classes,)`, second less first, with its interval.
+        macro, macro_low, macro_high: of the macro.
+        macro_frequent, macro_frequent_low, macro_frequent_high: of the macro over frequent classes.
+        share_above: share of the resamples whose macro is higher for the second.
+    """
+
+    per_class: np.ndarray
+    per_class_low: np.ndarray
+    per_class_high: np.ndarray
+    macro: float
+    macro_low: float
+    macro_high: float
+    macro_frequent: float
+    macro_frequent_low: float
+    macro_frequent_high: float
+    share_above: float
 
 
 @dataclass(frozen=True)
@@ -125,35 +161,177 @@ def bootstrap_auroc(
             string), or an option is out of range.
     """
     labels, scores = _checked(labels, scores)
-    patient_index, num_patients = _patient_index(patients, len(labels))
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples is {num_resamples}: expected at least 1")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: expected a share between 0 and 1, such as 0.95")
+    (resampled,), num_patients = _resample(labels, [scores], patients, num_resamples, seed, confidence)
     per_class = auroc(labels, scores)
-    resampled = np.empty((labels.shape[1], num_resamples))
-    rankings = [_Ranking(own, ranked, patient_index) for own, ranked in zip(labels.T, scores.T, strict=True)]
-    block = max(_SMALLEST_BLOCK, _WEIGHTS_PER_BLOCK // len(labels))
-    generator = np.random.default_rng(seed)
-    for start in range(0, num_resamples, block):
-        counts = _patient_counts(generator, num_patients, min(block, num_resamples - start))
-        for c, ranking in enumerate(rankings):
-            resampled[c, start : start + block] = ranking.auroc(counts)
+    frequent = _frequent(labels)
     low, high = _interval(resampled, confidence)
-    macro_low, macro_high = _interval(_mean_of_known(resampled)[None], confidence)
     return AUROC(
         per_class=per_class,
         per_class_low=low,
         per_class_high=high,
-        macro=macro_average(per_class),
-        macro_low=float(macro_low[0]),
-        macro_high=float(macro_high[0]),
+        **_macros(per_class, resampled, frequent, confidence),
+        num_frequent=int(frequent.sum()),
         num_positives=labels.sum(axis=0),
         num_records=len(labels),
         num_patients=num_patients,
         num_resamples=num_resamples,
         confidence=confidence,
     )
+
+
+def compare_auroc(
+    labels: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    patients: np.ndarray,
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> AUROCDifference:
+    """Return how much higher the AUROCs of `second` are than those of `first`, each resample scored by both.
+
+    Args:
+        labels: bool `(records, classes)`.
+        first: scores `(records, classes)` of one model.
+        second: scores of the other on the same records.
+        patients, num_resamples, seed, confidence: as in `bootstrap_auroc`.
+
+    Raises:
+        ValueError: as `bootstrap_auroc`.
+    """
+    checked, first = _checked(labels, first)
+    _, second = _checked(labels, second)
+    one, other = _resample(checked, [first, second], patients, num_resamples, seed, confidence)[0]
+    per_class, frequent = auroc(checked, second) - auroc(checked, first), _frequent(checked)
+    low, high = _interval(other - one, confidence)
+    macro = _mean_of_known(other) - _mean_of_known(one)
+    return AUROCDifference(
+        per_class=per_class,
+        per_class_low=low,
+        per_class_high=high,
+        **_macros(per_class, other - one, frequent, confidence),
+        share_above=float(np.mean(macro > 0) + np.mean(macro == 0) / 2),
+    )
+
+
+def bootstrap_mean(
+    values: np.ndarray, patients: np.ndarray, *, num_resamples: int = 1000, seed: int = 0, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Return the mean of values `(records,)` with the ends of its interval, by bootstrap over patients.
+
+    Raises:
+        ValueError: as `bootstrap_auroc`.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    patient_index, num_patients = _patient_index(patients, len(values))
+    counts = _patient_counts(np.random.default_rng(seed), num_patients, num_resamples)[patient_index]
+    low, high = _interval((values @ counts / counts.sum(axis=0))[None], confidence)
+    return float(values.mean()), float(low[0]), float(high[0])
+
+
+def _resample(labels, scored, patients, num_resamples, seed, confidence) -> tuple[list[np.ndarray], int]:
+    """Return the AUROCs `(classes, resamples)` of each scoring on the same resamples, and the number of patients."""
+    patient_index, num_patients = _patient_index(patients, len(labels))
+    if num_resamples < 1:
+        raise ValueError(f"num_resamples is {num_resamples}: expected at least 1")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}: expected a share between 0 and 1, such as 0.95")
+    rankings = [
+        [_Ranking(own, ranked, patient_index) for own, ranked in zip(labels.T, scores.T, strict=True)]
+        for scores in scored
+    ]
+    resampled = [np.empty((labels.shape[1], num_resamples)) for _ in scored]
+    block = max(_SMALLEST_BLOCK, _WEIGHTS_PER_BLOCK // len(labels))
+    generator = np.random.default_rng(seed)
+    for start in range(0, num_resamples, block):
+        counts = _patient_counts(generator, num_patients, min(block, num_resamples - start))
+        for own, out in zip(rankings, resampled, strict=True):
+            for c, ranking in enumerate(own):
+                out[c, start : start + block] = ranking.auroc(counts)
+    return resampled, num_patients
+
+
+def _frequent(labels: np.ndarray) -> np.ndarray:
+    return labels.sum(axis=0) >= MIN_POSITIVES
+
+
+def _macros(per_class: np.ndarray, resampled: np.ndarray, frequent: np.ndarray, confidence: float) -> dict[str, float]:
+    """Return both macros with their intervals."""
+    macros = {}
+    for name, classes in (("macro", np.ones(len(frequent), dtype=bool)), ("macro_frequent", frequent)):
+        low, high = _interval(_mean_of_known(resampled[classes])[None], confidence)
+        macros |= {
+            name: macro_average(per_class[classes]),
+            f"{name}_low": float(low[0]),
+            f"{name}_high": float(high[0]),
+        }
+    return macros
+
+
+def f_max(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """Return the highest F1 of records over one threshold for all classes, and that threshold.
+
+    It is chosen on the records that it is measured on: for a figure without that favour, choose the threshold on a
+    validation part and pass it to `f1_of_records`.
+
+    Args:
+        labels: bool `(records, classes)`.
+        scores: float `(records, classes)`, greater means more likely; on one scale for all classes.
+
+    Raises:
+        ValueError: as `auroc`, or no record has a class.
+
+    Source: F_max of Strodthoff et al. 2020 (arXiv 2004.13701), after the CAFA challenges; the thresholds tried are 200
+    quantiles of the scores.
+    """
+    labels, scores = _checked(labels, scores)
+    thresholds = np.unique(np.quantile(scores, np.linspace(0, 1, 200), method="nearest"))
+    found = [f1_of_records(labels, scores >= threshold) for threshold in thresholds]
+    best = int(np.argmax(found))
+    return found[best], float(thresholds[best])
+
+
+def f1_of_records(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Return F1 from the mean precision over records with a prediction and the mean recall over those with a class.
+
+    Args:
+        labels: bool `(records, classes)`.
+        predictions: bool `(records, classes)`.
+
+    Raises:
+        ValueError: as `auroc`, or no record has a class.
+
+    Source: as `f_max`.
+    """
+    labels, predictions = _checked(labels, predictions)
+    predicted, stated = predictions.sum(axis=1), labels.sum(axis=1)
+    if not stated.any():
+        raise ValueError(f"none of {len(labels)} records has one of the {labels.shape[1]} classes: there is no recall")
+    if not predicted.any():
+        return 0.0
+    right = (labels & predictions.astype(bool)).sum(axis=1)
+    precision = (right[predicted > 0] / predicted[predicted > 0]).mean()
+    recall = (right[stated > 0] / stated[stated > 0]).mean()
+    return float(2 * precision * recall / (precision + recall)) if right.any() else 0.0
+
+
+def choose_thresholds(labels: np.ndarray, scores: np.ndarray) -> list[float]:
+    """Return for each class the threshold of highest F1; 0.5 where a class has no positive.
+
+    Args:
+        labels: bool `(records, classes)`, of the validation part.
+        scores: float `(records, classes)`, in 0 to 1.
+    """
+    thresholds = []
+    for truth, own in zip(labels.T, scores.T, strict=True):
+        if not truth.any():
+            thresholds.append(0.5)
+            continue
+        precision, recall, at = precision_recall_curve(truth, own)
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        thresholds.append(float(at[f1[:-1].argmax()]))
+    return thresholds
 
 
 def single_label_metrics(targets: np.ndarray, predictions: np.ndarray, num_classes: int) -> SingleLabelMetrics:

@@ -64,6 +64,8 @@ class Task:
         problem_type: `"multi-label"`, or `"single-label"`: a row counts that has exactly one of the classes.
         unit: what a row is: `"record"`, `"window"`, or `"beat"`: a beat is scored on its window, and windows with a
             second kind of abnormal beat are left out.
+        seconds: s in the middle of a row's recording that are read, where the model's own window is longer; None for
+            the model's window.
         positive: what a positive needs, in words.
         classes: description by class code; the codes are the column's class names or the statements' codes (without
             modifiers after a `+`), matched by name and not by order.
@@ -82,6 +84,7 @@ class Task:
     config: str | None = None
     problem_type: str = "multi-label"
     unit: str = "record"
+    seconds: float | None = None
     positive: str = ""
 
     def __post_init__(self) -> None:
@@ -93,6 +96,9 @@ class Task:
                 raise ValueError(
                     f"task {self.name!r}: {field} must be one of {', '.join(known)}, got {getattr(self, field)!r}"
                 )
+
+        if self.seconds is not None and not (isinstance(self.seconds, (int, float)) and self.seconds > 0):
+            raise ValueError(f"task {self.name!r}: seconds must be a length in s, got {self.seconds!r}")
 
     @property
     def multi_label(self) -> bool:

@@ -10,10 +10,10 @@ from mets_ecg_cli.finetune import FinetuneArguments
 
 from ..configuration_ecg_text import ECGClassificationConfig, build_ecg_config
 from ..data.prepared_rows import PreparedRows
-from ..evaluation.classification import choose_thresholds, predict_logits
-from ..evaluation.statistics import auroc, macro_average
+from ..evaluation.encoding import encode_ecgs
+from ..evaluation.labels import draw_patients, load_labels
+from ..evaluation.statistics import auroc, choose_thresholds, macro_average
 from ..evaluation.tasks import Task
-from ..evaluation.zero_shot import TaskLabels, load_labels
 from ..feature_extraction_ecg import ECGFeatureExtractor
 from ..leads import leads_from
 from ..modeling_ecg_classification import ECGForSequenceClassification
@@ -69,7 +69,7 @@ class Classification(Method):
 
     def setup(self, train: PreparedRows, validation: PreparedRows | None) -> PreparedRows:
         truth = load_labels(train, self.task)
-        chosen = self._draw_patients(truth)
+        chosen = draw_patients(truth, self.arguments.label_fraction, [self.arguments.seed, 2])
         self.counts = {"train": len(chosen), "without_label": len(train) - len(truth.rows)}
         labels = truth.labels[chosen]
         absent = [code for code, count in zip(truth.classes, labels.sum(axis=0), strict=True) if count == 0]
@@ -85,14 +85,6 @@ class Classification(Method):
             self.validation = load_labels(validation, self.task)
             self.validation_rows = self.with_leads(validation.select(self.validation.rows))
         return self.with_leads(train.select(truth.rows[chosen]))
-
-    def _draw_patients(self, truth: TaskLabels) -> np.ndarray:
-        if self.arguments.label_fraction == 1:
-            return np.arange(len(truth.rows))
-        patients = np.unique(truth.patients)
-        count = max(1, round(self.arguments.label_fraction * len(patients)))
-        drawn = np.random.default_rng([self.arguments.seed, 2]).permutation(patients)[:count]
-        return np.flatnonzero(np.isin(truth.patients, drawn))
 
     def with_leads(self, rows: PreparedRows) -> PreparedRows:
         """Return rows as if only the leads of the run had been recorded."""
@@ -135,9 +127,8 @@ class Classification(Method):
         """Return the macro AUROC on the validation rows, and set the model's thresholds by them."""
         if self.validation is None:
             return {}
-        logits = predict_logits(self.model, own_share(self.validation_rows))
-        logits = gather_in_order(logits, len(self.validation_rows)).double()
-        probabilities = self.model.get_probabilities(logits).numpy()
+        (encoded,) = encode_ecgs([self.model], own_share(self.validation_rows))
+        probabilities = gather_in_order(encoded.outputs, len(self.validation_rows)).numpy()
         if self.task.multi_label:
             self.model.config.thresholds = choose_thresholds(self.validation.labels, probabilities)
         return {"validation_macro_auroc": macro_average(auroc(self.validation.labels, probabilities))}

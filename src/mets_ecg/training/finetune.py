@@ -7,9 +7,9 @@ from datasets import Dataset
 from mets_ecg_cli.finetune import FinetuneArguments
 
 from ..data.loading import LoadedParts, load_parts
-from ..evaluation.classification import classification_table
+from ..evaluation.labels import load_labels
+from ..evaluation.table import Measuring, classification_table
 from ..evaluation.tasks import Task, get_task
-from ..evaluation.zero_shot import load_labels
 from ..modeling_ecg_classification import ECGForSequenceClassification
 from .classification import Classification
 from .run import run_training
@@ -58,7 +58,7 @@ def run_finetune(arguments: FinetuneArguments, *, corpus: Dataset | None = None,
             return {}
         best_model = ECGForSequenceClassification.from_pretrained(run.output).to(accelerator.device)
         rows = method.with_leads(parts.test)
-        table = classification_table(best_model, rows, task, seed=arguments.seed)
+        table = classification_table(best_model, rows, task, measuring=Measuring(seed=arguments.seed))
         print(f"\n{table}")
         return {"test": table.as_dict()}
 

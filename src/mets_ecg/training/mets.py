@@ -9,9 +9,11 @@ from mets_ecg_cli.pretrain import PretrainArguments
 from ..configuration_ecg_text import build_ecg_config
 from ..data.prepared_rows import PreparedRows
 from ..data.text_embeddings import RecordTexts, encode_texts, index_texts, read_texts
+from ..evaluation.encoding import encode_ecgs
+from ..evaluation.labels import load_labels
 from ..evaluation.statistics import auroc, macro_average
 from ..evaluation.tasks import Task
-from ..evaluation.zero_shot import embed_pooled, encode_ecgs, load_labels, score_prompts
+from ..evaluation.zero_shot import score_prompts
 from ..feature_extraction_ecg import ECGFeatureExtractor
 from ..modeling_ecg_text import ECGTextModel, info_nce_loss, pair_texts, vocabulary_loss
 from ..processing_ecg import ECGProcessor
@@ -148,7 +150,8 @@ class _Validation:
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
         model = self.method.model
-        embeds = gather_in_order(embed_pooled(model, encode_ecgs([model], own_share(self.rows))[0]), len(self.rows))
+        (encoded,) = encode_ecgs([model], own_share(self.rows))
+        embeds = gather_in_order(encoded.outputs, len(self.rows))
         texts = self.texts if self.method.frozen else encode_texts(model, self.method.processor, self._own_texts)
         text_embeds = model.normalize_features(model.project_text(texts.pooled.to(model.device))).float().cpu()
         scale = float(model.logit_scale.exp().clamp(max=model.config.logit_scale_max))

@@ -9,9 +9,9 @@ from datasets import Dataset
 from mets_ecg_cli.pretrain import PretrainArguments, TextColumn
 
 from ..data.loading import LoadedParts, load_parts
-from ..evaluation.table import zero_shot_table
+from ..evaluation.labels import load_labels
+from ..evaluation.table import Measuring, zero_shot_table
 from ..evaluation.tasks import Task, get_task, task_of
-from ..evaluation.zero_shot import load_labels
 from ..modeling_ecg_text import ECGTextModel
 from .mets import METS
 from .run import run_training
@@ -64,7 +64,9 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
         if parts.test is None or method.task is None:
             return {}
         best_model = ECGTextModel.from_pretrained(run.output).to(accelerator.device)
-        table = zero_shot_table(best_model, method.processor, parts.test, method.task, seed=arguments.seed)
+        table = zero_shot_table(
+            best_model, method.processor, parts.test, method.task, measuring=Measuring(seed=arguments.seed)
+        )
         print(f"\n{table}")
         return {"test": table.as_dict()}
 
