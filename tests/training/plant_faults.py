@@ -211,6 +211,43 @@ FAULTS = (
         "torch.set_grad_enabled(False)",
         "test_mets",
     ),
+    Fault(
+        "classifier: validated on one process' share",
+        "training/classification.py",
+        "predict_logits(self.model, own_share(self.validation_rows))\n"
+        "        logits = gather_in_order(logits, len(self.validation_rows)).double()",
+        "predict_logits(self.model, own_share(self.validation_rows)).double()\n"
+        "        self.validation = load_labels(own_share(self.validation_rows), self.task)",
+        "test_processes",
+    ),
+    Fault(
+        "classifier: logits of the processes one after another",
+        "training/classification.py",
+        "gather_in_order(logits, len(self.validation_rows)).double()",
+        "torch.cat(__import__('accelerate').utils.gather_object([logits])).double()",
+        "test_processes",
+    ),
+    Fault(
+        "classifier: labels looked up by the position in the batch",
+        "training/classification.py",
+        'self.labels[batch["index"]]',
+        'self.labels[: len(batch["index"])]',
+        "test_classification",
+    ),
+    Fault(
+        "classifier: class weights dropped",
+        "training/classification.py",
+        "pos_weight=self.weights",
+        "pos_weight=None",
+        "test_classification",
+    ),
+    Fault(
+        "classifier: thresholds not set",
+        "training/classification.py",
+        "        if self.task.multi_label:\n            self.model.config.thresholds",
+        "        if False:\n            self.model.config.thresholds",
+        "test_classification",
+    ),
 )
 
 
