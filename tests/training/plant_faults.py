@@ -36,9 +36,9 @@ FAULTS = (
     ),
     Fault(
         "validation in training mode",
-        "evaluation/zero_shot.py",
-        "        model.eval()\n    for batch",
-        "        model.train()\n    for batch",
+        "evaluation/encoding.py",
+        "        model.eval()\n    bar",
+        "        model.train()\n    bar",
         "test_mets",
     ),
     Fault(
@@ -214,17 +214,15 @@ FAULTS = (
     Fault(
         "classifier: validated on one process' share",
         "training/classification.py",
-        "predict_logits(self.model, own_share(self.validation_rows))\n"
-        "        logits = gather_in_order(logits, len(self.validation_rows)).double()",
-        "predict_logits(self.model, own_share(self.validation_rows)).double()\n"
-        "        self.validation = load_labels(own_share(self.validation_rows), self.task)",
+        "gather_in_order(encoded.outputs, len(self.validation_rows)).numpy()",
+        "encoded.outputs.numpy(); self.validation = load_labels(own_share(self.validation_rows), self.task)",
         "test_processes",
     ),
     Fault(
-        "classifier: logits of the processes one after another",
+        "classifier: probabilities of the processes one after another",
         "training/classification.py",
-        "gather_in_order(logits, len(self.validation_rows)).double()",
-        "torch.cat(__import__('accelerate').utils.gather_object([logits])).double()",
+        "gather_in_order(encoded.outputs, len(self.validation_rows)).numpy()",
+        "torch.cat(__import__('accelerate').utils.gather_object([encoded.outputs])).numpy()",
         "test_processes",
     ),
     Fault(
