@@ -11,6 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from ..data.prepared_rows import PreparedRows
+from ..data.rows import is_label_column
 from ..modeling_ecg_text import ECGTextModel
 from ..zero_shot_scoring import embed_phrases, zero_shot_scores
 from .statistics import AUROC, SingleLabelMetrics, bootstrap_auroc, single_label_metrics
@@ -44,7 +45,7 @@ def load_labels(rows: Dataset | PreparedRows, task: Task) -> TaskLabels:
         ValueError: the corpus has no such label column or lacks a class, or no row counts.
     """
     if task.label_column not in rows.column_names:
-        known = [name for name in sorted(rows.column_names) if name.startswith("labels_") or name == "statements"]
+        known = [name for name in sorted(rows.column_names) if is_label_column(name) or name == "statements"]
         other = task_of(rows["corpus"][0], rows.column_names) if "corpus" in rows.column_names else None
         raise ValueError(
             f"task {task.name} needs the column {task.label_column}; the corpus has {', '.join(known) or 'no labels'}"
