@@ -27,7 +27,7 @@ COMMANDS = {
     "build": (
         "mets_ecg.data.building.build",
         "run_build",
-        "make a corpus of a publisher's files: Parquet shards and a data-set card",
+        "make a corpus of a publisher's files, or of your own: Parquet shards and a data-set card",
         "mets-ecg build ptb-xl --source ptb-xl-1.0.3 --output corpora/ptb-xl",
     ),
     "reports": (

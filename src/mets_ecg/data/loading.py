@@ -151,7 +151,7 @@ def _open_corpora(feature_extractor, arguments: SourceArguments, corpus, task_co
 
 def _open(name: str, rows, summary: Mapping | None = None) -> _OpenCorpus:
     builder = CORPORA.get(name)
-    if builder is not None:
+    if builder is not None and builder.default_parts is not None:
         return _OpenCorpus(name, rows, builder.default_parts, builder.shared_patients)
     defaults = (summary or {}).get("default_parts")
     if defaults is None:

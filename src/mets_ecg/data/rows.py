@@ -55,6 +55,11 @@ def corpus_features(
     )
 
 
+def is_label_column(name: str) -> bool:
+    """Return whether a column of rows has the classes of a record: `labels`, `labels_super` and so on."""
+    return name == "labels" or name.startswith("labels_")
+
+
 def age_columns(age: float | None, *, hidden: bool = False) -> dict:
     """Return the columns `age` and `age_over_89`, by one rule for all corpora.
 

@@ -10,6 +10,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..data.prepared_rows import PreparedRows
+from ..data.rows import is_label_column
 from .tasks import Task, task_of
 
 
@@ -50,7 +51,7 @@ def load_labels(rows: Dataset | PreparedRows, task: Task) -> TaskLabels:
         ValueError: the corpus has no such label column or lacks a class, or no row counts.
     """
     if task.label_column not in rows.column_names:
-        known = [name for name in sorted(rows.column_names) if name.startswith("labels_") or name == "statements"]
+        known = [name for name in sorted(rows.column_names) if is_label_column(name) or name == "statements"]
         other = task_of(rows["corpus"][0], rows.column_names) if "corpus" in rows.column_names else None
         raise ValueError(
             f"task {task.name} needs the column {task.label_column}; the corpus has {', '.join(known) or 'no labels'}"

@@ -59,7 +59,7 @@ class Task:
         name: as commands and results spell it.
         corpus: whose label column it is.
         config: which version of the corpus; None for any.
-        label_column: the column of corpus rows that has the classes of a record: a `labels_...` column, or
+        label_column: the column of corpus rows that has the classes of a record: `labels`, a `labels_...` column, or
             `statements`, where each code is a class.
         problem_type: `"multi-label"`, or `"single-label"`: a row counts that has exactly one of the classes.
         unit: what a row is: `"record"`, `"window"`, or `"beat"`: a beat is scored on its window, and windows with a

@@ -1,4 +1,4 @@
-"""The command `mets-ecg build`: a publisher's files to a corpus in Parquet, with its card."""
+"""The command `mets-ecg build`: a publisher's files, or a user's own, to a corpus in Parquet, with its card."""
 
 from __future__ import annotations
 
@@ -61,15 +61,16 @@ def run_build(arguments: BuildArguments) -> dict:
         raise ValueError(f"say where {kind.name}'s files are, by --source, or where to download them, by --download")
     excluded = _read_ids(arguments.exclude)
     translations = _read_translations(arguments.reports)
-    check_output(arguments.output, kind)
     if arguments.download is not None:
         if kind.info.download_url is None:
             raise ValueError(f"{kind.name} cannot be downloaded from here: get it at {kind.info.homepage}")
+        check_output(arguments.output, kind)
         with contextlib.suppress(FileNotFoundError):  # the folder may not be there yet, the config must be
             kind(arguments.download, arguments.config_name)
         patterns = kind.download_patterns(arguments.config_name or kind.configs[0])
         print(f"downloaded {download(kind.info.download_url, arguments.download, patterns=patterns)}")
-    builder = kind(arguments.source or arguments.download, arguments.config_name)
+    builder = kind(arguments.source or arguments.download, arguments.config_name, **arguments.stated())
+    check_output(arguments.output, builder)
     summary = build_corpus(
         builder,
         Path(arguments.output) / builder.config,
@@ -78,9 +79,11 @@ def run_build(arguments: BuildArguments) -> dict:
         translations=translations,
         num_proc=arguments.num_proc,
     )
-    write_card(arguments.output, kind)
+    write_card(arguments.output, builder)
     print(describe(summary))
     print(f"the card and {builder.config}/ are in {arguments.output}")
+    for line in builder.write_extras(arguments.output):
+        print(line)
     return summary
 
 
@@ -203,7 +206,9 @@ def corpus_key(
 ) -> str:
     """Return a digest of what the rows depend on: the tables' content, the files' sizes, the versions of the code."""
     versions = (ROW_FORMAT_VERSION, builder.version, reports_version)
-    settings = f"{versions} {fingerprint} {builder.name} {builder.config} {sorted(translations.items())}"
+    settings = (
+        f"{versions} {fingerprint}{builder.settings} {builder.name} {builder.config} {sorted(translations.items())}"
+    )
     digest = hashlib.sha256(settings.encode())
     for recording in there:
         sizes = [os.stat(builder.source / name).st_size for name in recording.files]

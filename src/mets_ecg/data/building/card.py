@@ -12,7 +12,7 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from ...resources import resource
-from ..rows import corpus_features
+from ..rows import corpus_features, is_label_column
 from .corpus_builder import CorpusBuilder
 from .shards import check_row_format, read_summary
 
@@ -30,10 +30,15 @@ LICENCES = {
     "odc-by": "Open Data Commons Attribution 1.0 (ODC-By 1.0)",
     "odbl": "Open Data Commons Open Database 1.0 (ODbL 1.0)",
     "apache-2.0": "Apache 2.0",
+    "unknown": "The licence is not known",
 }
 
 
-def check_output(folder: str | os.PathLike[str], kind: type[CorpusBuilder]) -> None:
+# A builder, or its class where that has the corpus' name and texts, as before a download.
+_Builder = CorpusBuilder | type[CorpusBuilder]
+
+
+def check_output(folder: str | os.PathLike[str], builder: _Builder) -> None:
     """Refuse a folder whose `README.md` is not this corpus' card, as it would be overwritten, or that is of old rows.
 
     Raises:
@@ -41,69 +46,74 @@ def check_output(folder: str | os.PathLike[str], kind: type[CorpusBuilder]) -> N
         ValueError: a config in it has another row format.
     """
     path = Path(folder) / "README.md"
-    if path.is_file() and f"mets-ecg build {kind.name}`" not in path.read_text(encoding="utf-8", errors="replace"):
-        raise FileExistsError(f"{str(path)!r} is not the card of {kind.name}: name another folder for the corpus")
-    _find_builds(Path(folder), kind)
+    own = f"mets-ecg build {_command(builder)}`"
+    if path.is_file() and own not in path.read_text(encoding="utf-8", errors="replace"):
+        raise FileExistsError(f"{str(path)!r} is not the card of {builder.name}: name another folder for the corpus")
+    _find_builds(Path(folder), builder)
 
 
-def write_card(folder: str | os.PathLike[str], kind: type[CorpusBuilder]) -> Path:
+def write_card(folder: str | os.PathLike[str], builder: _Builder) -> Path:
     """Write `README.md` of a corpus folder, over all of its configs that are built.
 
     Its YAML names every split's files and rows, so that `datasets` notices a shard that was lost.
 
     Args:
         folder: with a folder for each config.
-        kind: the builder, for its texts.
+        builder: of the corpus, for its texts.
 
     Raises:
         FileNotFoundError: no config is built.
     """
     folder = Path(folder)
     builds = None
-    while builds != (builds := _find_builds(folder, kind)):  # another config may be finished meanwhile
+    while builds != (builds := _find_builds(folder, builder)):  # another config may be finished meanwhile
         if not builds:
-            raise FileNotFoundError(f"{str(folder)!r} has no config of {kind.name}: build one first")
-        path = _save(_render(builds, kind), folder)
+            raise FileNotFoundError(f"{str(folder)!r} has no config of {builder.name}: build one first")
+        path = _save(_render(builds, builder), folder)
     return path
 
 
-def _find_builds(folder: Path, kind: type[CorpusBuilder]) -> dict[str, dict]:
+def _command(builder: _Builder) -> str:
+    return builder.info.command or builder.name
+
+
+def _find_builds(folder: Path, builder: _Builder) -> dict[str, dict]:
     """Return the summary of each config that is built."""
-    builds = {config: read_summary(folder / config) for config in kind.configs}
+    builds = {config: read_summary(folder / config) for config in builder.configs}
     builds = {config: build for config, build in builds.items() if build is not None}
     for config, build in builds.items():
         check_row_format(build, str(folder / config))
     return builds
 
 
-def _render(builds: Mapping[str, dict], kind: type[CorpusBuilder]) -> DatasetCard:
+def _render(builds: Mapping[str, dict], builder: _Builder) -> DatasetCard:
     default = next(iter(builds))
     features = {config: Features.from_dict(build["features"]) for config, build in builds.items()}
     columns = {name: feature for own in features.values() for name, feature in own.items()}
-    labels = {name: feature.feature.names for name, feature in columns.items() if name.startswith("labels_")}
+    labels = {name: feature.feature.names for name, feature in columns.items() if is_label_column(name)}
     known = corpus_features({})
     return DatasetCard.from_template(
-        _card_data(kind, builds, features, default),
+        _card_data(builder, builds, features, default),
         template_path=str(resource("cards", "dataset.md.jinja")),
-        info=kind.info,
-        name=kind.name,
+        info=builder.info,
+        command=_command(builder),
         builds=builds,
         described={config: describe(build) for config, build in builds.items()},
-        repo_id=f"org/{kind.name}",
+        repo_id=f"org/{builder.name}",
         default_config=default,
         default_split=next(iter(builds[default]["splits"])),
         label_columns=labels,
         extra_columns=[name for name in columns if name not in known and name not in labels],
-        licence_name=LICENCES[kind.info.licence],
+        licence_name=LICENCES[builder.info.licence],
     )
 
 
-def _card_data(kind: type[CorpusBuilder], builds: Mapping, features: Mapping, default: str) -> DatasetCardData:
+def _card_data(builder: _Builder, builds: Mapping, features: Mapping, default: str) -> DatasetCardData:
     rows = sum(own["num_rows"] for build in builds.values() for own in build["splits"].values())
     data = DatasetCardData(
-        pretty_name=kind.info.title,
-        license=kind.info.licence,
-        language=list(kind.info.languages) or None,
+        pretty_name=builder.info.title,
+        license=builder.info.licence,
+        language=list(builder.info.languages) or None,
         size_categories=next(name for limit, name in _SIZES.items() if rows < limit),
         tags=["ecg", "electrocardiogram", "cardiology", "medical", "time-series"],
     )

@@ -31,27 +31,32 @@ class CorpusInfo:
     Attributes:
         title: as its publisher calls it.
         description: facts and traps, Markdown; leads, unit and rate among them.
-        version: of the publisher's files, as `"1.0.3"` or `"1.0.1 to 1.0.3"`.
+        version: of the publisher's files, as `"1.0.3"` or `"1.0.1 to 1.0.3"`; None where it was not published.
         licence: the Hub's identifier of it, for example `"cc-by-4.0"`.
-        doi: of the data set, without `https://doi.org/`.
+        doi: of the data set, without `https://doi.org/`; None, as are `homepage` and `citation`, where it was not
+            published.
         homepage: URL of the publisher's page.
         citation: BibTeX.
-        languages: codes of the reports' languages; none where there are no reports.
+        languages: codes of the reports' languages; none where there are no reports, or their language is not known.
+        has_reports: whether there are reports although no language is named.
         num_recordings: of the whole set, where no table of it lists them all; None where one does.
         download_url: where the publisher's files lie beside a `SHA256SUMS.txt`; None where they are not to be
             had that way.
+        command: what follows `mets-ecg build` for this corpus; None: its name.
     """
 
     title: str
     description: str
-    version: str
+    version: str | None
     licence: str
-    doi: str
-    homepage: str
-    citation: str
+    doi: str | None
+    homepage: str | None
+    citation: str | None
     languages: tuple[str, ...] = ()
+    has_reports: bool = False
     num_recordings: int | None = None
     download_url: str | None = None
+    command: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ class Recording:
 class CorpusBuilder(ABC):
     """One corpus in its publisher's layout.
 
-    Class attributes:
+    Class attributes, of which `name`, `info`, `splits` and `label_columns` belong to the instance where the source, a
+    user's own table, decides them:
         name: as commands spell it, with hyphens.
         version: of what `recordings` and `read` give for the same files; raised when that changes.
         info: for the card.
@@ -85,7 +91,10 @@ class CorpusBuilder(ABC):
         recordings_per_shard: how many go into one Parquet file, about.
         one_file: whether all recordings are in one file; otherwise each has files of its own.
         markers: shell patterns of files or folders in `source` that only this publisher's has, to recognise it by.
-        default_parts: what trains, validates and tests where the user does not say; see `mets_ecg.data.parts`.
+        settings: what the rows depend on beside files, `fields` and `version`; goes into the key of a build.
+        missing_advice: what to do where none of the recordings is in the source.
+        default_parts: what trains, validates and tests where the user does not say, see `mets_ecg.data.parts`; None:
+            the splits or folds of the usual names that the rows have.
         shared_patients: patients whom the customary split has on both sides.
 
     Args:
@@ -97,16 +106,18 @@ class CorpusBuilder(ABC):
         FileNotFoundError: `source` is not a folder.
     """
 
-    name: ClassVar[str]
+    name: str
     version: ClassVar[int]
-    info: ClassVar[CorpusInfo]
+    info: CorpusInfo
     configs: ClassVar[tuple[str, ...]] = ("default",)
-    splits: ClassVar[tuple[str, ...]] = ("full",)  # `datasets` reserves "all"
+    splits: tuple[str, ...] = ("full",)  # `datasets` reserves "all"
     # 22 MB of 12 leads, 10 s, 500 Hz. pyarrow 26 may abort a script that leaves a streamed shard of 50 MB half read.
     recordings_per_shard: ClassVar[int] = 500
     one_file: ClassVar[bool] = False
     markers: ClassVar[tuple[str, ...]] = ()
-    default_parts: ClassVar[Mapping[str, tuple[str, ...]]] = DEFAULT_PARTS
+    settings: str = ""
+    missing_advice: ClassVar[str] = "give the folder as its publisher lays it out, or choose another config"
+    default_parts: ClassVar[Mapping[str, tuple[str, ...]] | None] = DEFAULT_PARTS
     shared_patients: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, source: str | os.PathLike[str], config: str | None = None):
@@ -160,6 +171,14 @@ class CorpusBuilder(ABC):
         record = read_wfdb_digital(self.source / recording.files[0])
         yield {"record_id": recording.record_id, **recording.fields, **signal_columns(record)}
 
+    def write_extras(self, folder: str | os.PathLike[str]) -> list[str]:
+        """Write what a finished corpus has beside its rows and its card; return a line about each file.
+
+        Args:
+            folder: of the corpus.
+        """
+        return []
+
     def find(self) -> tuple[list[Recording], list[Recording]]:
         """Return the recordings whose files are there, and those that lack one.
 
@@ -191,13 +210,20 @@ class CorpusBuilder(ABC):
             first = f", for example {missing[0].files[0]}" if missing else ""
             raise FileNotFoundError(
                 f"{self.name}: none of {len(missing)} recordings of config {self.config} is in {self.source}{first}: "
-                "give the folder as its publisher lays it out, or choose another config"
+                f"{self.missing_advice}"
             )
         return there, missing
 
 
-def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimiter: str = ",") -> list[dict[str, str]]:
-    """Read a publisher's CSV table; a byte-order mark and line breaks in cells are understood.
+def read_table(
+    path: str | os.PathLike[str],
+    columns: Sequence[str],
+    *,
+    delimiter: str = ",",
+    as_written: bool = False,
+    advice: str = "download it again",
+) -> list[dict[str, str]]:
+    """Read a CSV table; a byte-order mark and line breaks in cells are understood.
 
     Empty cells are `""`, whatever the table writes for them (`mets_ecg.data.text_cells`).
 
@@ -205,6 +231,8 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
         path: the file.
         columns: those that must be there.
         delimiter: between cells.
+        as_written: return every cell as the table has it, those that say `None` or `nan` too.
+        advice: what to do about a damaged file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -229,16 +257,16 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str], *, delimite
             rows = []
             for row in reader:
                 if None in row:
-                    raise ValueError(f"{path}, line {reader.line_num} has more cells than columns: download it again")
-                rows.append({name: "" if cell is not None and is_empty(cell) else cell for name, cell in row.items()})
+                    raise ValueError(f"{path}, line {reader.line_num} has more cells than columns: {advice}")
+                if not as_written:
+                    row = {name: "" if cell is not None and is_empty(cell) else cell for name, cell in row.items()}
+                rows.append(row)
             return rows
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}, line {_first_damaged_line(path)} is not UTF-8: download it again") from error
+            raise ValueError(f"{path}, line {_first_damaged_line(path)} is not UTF-8: {advice}") from error
         except csv.Error as error:
             # The row that could not be read is not counted; an open quote may make it as long as the rest of the file.
-            raise ValueError(
-                f"{path} is not CSV from line {reader.line_num + 1} on ({error}): download it again"
-            ) from error
+            raise ValueError(f"{path} is not CSV from line {reader.line_num + 1} on ({error}): {advice}") from error
 
 
 def is_apple_double(name: str) -> bool:

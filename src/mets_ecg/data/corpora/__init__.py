@@ -1,4 +1,7 @@
-"""The corpora: one module a publisher's data set, each a `CorpusBuilder`, and `CORPORA`, the table of them."""
+"""The corpora: one module a publisher's data set, and one for a user's own recordings, each a `CorpusBuilder`.
+
+`CORPORA` is the table of them.
+"""
 
 import os
 from pathlib import Path
@@ -14,17 +17,18 @@ from .mimic_iv_ecg import MIMICIVECG
 from .mit_bih import MITBIH
 from .ptb_xl import PTBXL
 from .sph import SPH
+from .table import TableCorpus
 
 CORPORA: MappingProxyType[str, type[CorpusBuilder]] = MappingProxyType(
-    {kind.name: kind for kind in (PTBXL, MITBIH, LUDB, CinC, CSN, CPSC2018, SPH, CodeTest, MIMICIVECG)}
+    {kind.name: kind for kind in (PTBXL, MITBIH, LUDB, CinC, CSN, CPSC2018, SPH, CodeTest, MIMICIVECG, TableCorpus)}
 )
 
 
 def recognise(source: str | os.PathLike[str], corpus: str | None = None) -> type[CorpusBuilder]:
-    """Return the builder of a publisher's folder.
+    """Return the builder of a publisher's folder, or of a table of a user's own recordings.
 
     Args:
-        source: the folder.
+        source: the folder, or the table.
         corpus: its name; by default the folder is recognised by its files.
 
     Raises:
@@ -36,10 +40,10 @@ def recognise(source: str | os.PathLike[str], corpus: str | None = None) -> type
             raise ValueError(f"there is no corpus {corpus!r}: there are {', '.join(CORPORA)}")
         return CORPORA[corpus]
     folder = Path(source)
-    if not folder.is_dir():
+    if not folder.exists():
         raise FileNotFoundError(f"there is no folder {str(source)!r}: give a corpus as its publisher lays it out")
     found = [kind for kind in CORPORA.values() if kind.recognises(folder)]
     if len(found) != 1:
         what = f"could be {' or '.join(kind.name for kind in found)}" if found else "is not that of a known corpus"
-        raise ValueError(f"the folder {str(source)!r} {what}: say which by --corpus, one of {', '.join(CORPORA)}")
+        raise ValueError(f"{str(source)!r} {what}: say which by --corpus, one of {', '.join(CORPORA)}")
     return found[0]
