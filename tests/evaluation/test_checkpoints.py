@@ -1,11 +1,15 @@
+import dataclasses
 import json
 
 import pytest
+import torch
 from datasets import Dataset
 
 from mets_ecg import ECGForSequenceClassification
 from mets_ecg.data.loading import LoadedParts
 from mets_ecg.evaluation.checkpoints import Checkpoint
+from mets_ecg.evaluation.tasks import get_task
+from mets_ecg_cli.evaluate import EvaluateArguments
 
 
 def loaded(corpus, split, words):
@@ -50,3 +54,16 @@ def test_a_classifier_has_no_words(tiny_checkpoint, tmp_path):
     Checkpoint.open(str(tiny_checkpoint)).feature_extractor.save_pretrained(tmp_path / "c")
     with pytest.raises(ValueError, match="is a classifier: retrieve needs a dual encoder"):
         Checkpoint.open(str(tmp_path / "c")).load_dual_encoder("retrieve")
+
+
+def test_a_task_of_a_few_seconds_reads_the_middle_of_a_recording(tiny_checkpoint, ptb_xl_source):
+    where = EvaluateArguments(model=str(tiny_checkpoint), source=str(ptb_xl_source), test=["8"], train=["none"])
+    values = {}
+    for seconds in (None, 3, 100):
+        task = dataclasses.replace(get_task("ptbxl-super"), seconds=seconds)
+        rows = Checkpoint.open(str(tiny_checkpoint)).load_rows(where, ["test"], task).test
+        values[seconds] = next(rows.in_order(4))["input_values"]
+    middle = values[None].shape[2] // 2
+    assert values[3].shape[2] == 300
+    assert torch.equal(values[3], values[None][:, :, middle - 150 : middle + 150])
+    assert torch.equal(values[100], values[None])  # the model's own window is shorter

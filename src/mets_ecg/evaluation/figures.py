@@ -106,8 +106,8 @@ def draw_confusion(labels: np.ndarray, scores: np.ndarray, classes: Sequence[str
     np.add.at(counts, (truth, best), 1)
     share = counts / counts.sum(axis=1, keepdims=True)
     names = [str(classes[i]) for i in present]
-    size = 2.2 + 0.42 * len(present)
-    figure = _figure(size + 0.06 * max(map(len, names)), size)
+    size = 1.6 + 0.45 * len(present) + 0.075 * max(map(len, names))  # cells, and names on two sides
+    figure = _figure(size, size)
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Reds", vmin=0, vmax=1)
     for i, j in np.ndindex(*counts.shape):
