@@ -38,8 +38,8 @@ def main() -> None:
     """Measure, print and write."""
     parser = make_parser(__file__, __doc__)
     parser.add_argument("--model", required=True, help="checkpoint of a dual encoder")
-    parser.add_argument("--num-records", type=int, default=2048)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--num-records", type=int, default=8192)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     no_progress_bars()
     model, processor = AutoModel.from_pretrained(options.model), AutoProcessor.from_pretrained(options.model)

@@ -44,11 +44,12 @@ def test_a_run_on_streamed_rows_is_evaluated_alike_streamed_and_memory_mapped(
 
     documents = []
     for streaming in (False, True):
-        output = tmp_path / f"table-{streaming}.json"
+        output = tmp_path / f"report-{streaming}"
         where = {"data": [prepared], "train": ["none"], "streaming": streaming}
         fields = {"model": arguments.output, "task": "simulated", "num_resamples": 20, "output": str(output)}
         run_evaluate(EvaluateArguments(**where, **fields))
-        documents.append(json.loads(output.read_text()))
+        documents.append(json.loads((output / "report.json").read_text()))
+        assert documents[-1].pop("settings")["streaming"] == streaming
     assert documents[0] == documents[1]
     aurocs = [table["lines"]["phrases"]["auroc"]["per_class"] for table in (documents[0], metrics["test"])]
     assert aurocs[0] == aurocs[1]
