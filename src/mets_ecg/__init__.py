@@ -8,13 +8,14 @@ and the module `.plotting`, imported when asked for.
 
 from importlib.metadata import PackageNotFoundError, version
 
-from .configuration_ecg_text import ECGClassificationConfig, ECGResNetConfig, ECGTextConfig
+from .configuration_ecg_text import ECGClassificationConfig, ECGResNetConfig, ECGTextConfig, ECGTransformerConfig
 from .feature_extraction_ecg import ECGFeatureExtractor
 from .leads import STANDARD_LEADS
 from .modeling_ecg_classification import ECGForSequenceClassification
 from .modeling_ecg_encoder import ECGEncoderOutput
 from .modeling_ecg_resnet import ECGResNetModel
 from .modeling_ecg_text import ECGTextModel, ECGTextOutput, info_nce_loss, vocabulary_loss
+from .modeling_ecg_transformer import ECGTransformerModel
 from .pipeline_ecg_classification import ECGClassificationPipeline
 from .pipeline_zero_shot_ecg import ZeroShotECGClassificationPipeline
 from .processing_ecg import ECGProcessor
@@ -38,6 +39,8 @@ __all__ = [
     "ECGTextConfig",
     "ECGTextModel",
     "ECGTextOutput",
+    "ECGTransformerConfig",
+    "ECGTransformerModel",
     "ZeroShotECGClassificationPipeline",
     "info_nce_loss",
     "vocabulary_loss",

@@ -86,6 +86,20 @@ def stages(values):
 
 
 @as_validated_field
+def probability(value):
+    """Declare a field whose value is from 0 to below 1."""
+    if not 0 <= value < 1:
+        raise ValueError("must be from 0 to below 1")
+
+
+@as_validated_field
+def weight(value):
+    """Declare a field whose value is finite and at least 0."""
+    if not 0 <= value < math.inf:
+        raise ValueError("must be finite and at least 0")
+
+
+@as_validated_field
 def hub_id(value):
     """Declare a field whose value is the id of a repository on the Hub, or None."""
     if value is not None and not re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", value):
@@ -177,6 +191,9 @@ class StrictConfig(PretrainedConfig):
         fields = super().to_dict()
         for name in self.sub_configs:
             fields[name] |= {"_name_or_path": "", "dtype": fields.get("dtype")}
+        if isinstance(fields.get("pretraining_config"), dict):
+            known = ECGTextPreTrainingConfig._field_names()
+            fields["pretraining_config"] = {n: v for n, v in fields["pretraining_config"].items() if n in known}
         return fields
 
 
@@ -242,8 +259,131 @@ class ECGResNetConfig(StrictConfig):
             raise ValueError(f"num_groups={self.num_groups} must divide every hidden size, got {self.hidden_sizes}")
 
 
+class ECGTransformerConfig(StrictConfig):
+    """Configuration of `ECGTransformerModel`: convolutional tokens and positions, then a transformer.
+
+    The defaults are the ECG encoder of C-MELT (62,022,528 parameters with the class token).
+
+    Args:
+        num_leads: rows of the input.
+        sampling_rate: of the recordings it is trained on, Hz.
+        conv_hidden_sizes: channels of the convolutions that make the tokens; each has kernel 2 and stride 2, so that a
+            token is 2 to the power of their number of samples long.
+        hidden_size: width of a token.
+        num_hidden_layers: layers of the transformer.
+        num_attention_heads: of each layer; must divide `hidden_size`.
+        intermediate_size: of the feed-forward part of a layer.
+        position_kernel_size: tokens that the position convolution reaches over.
+        num_position_groups: of that convolution; must divide `hidden_size`.
+        norm_order: `"post"`: after each residual sum, as C-MELT's, or `"pre"`: before each sublayer, and once at the
+            end.
+        hidden_dropout: of tokens and of the output of sublayers, in training.
+        attention_dropout: of attention weights, in training.
+        layer_norm_eps: of all layer norms.
+        initializer_range: standard deviation of new linear weights; convolutions follow He et al.
+
+    Source: C-MELT (arXiv 2410.02131) and its released code; convolutional positions: wav2vec 2.0, arXiv 2006.11477.
+    """
+
+    model_type = "ecg_transformer"
+    base_config_key = "ecg_config"
+
+    num_leads: int = positive(default=NUM_STANDARD_LEADS)
+    sampling_rate: int | float = positive(default=500)
+    conv_hidden_sizes: list[int] | tuple[int, ...] = stages(default=(256, 256, 256, 256))
+    hidden_size: int = positive(default=768)
+    num_hidden_layers: int = positive(default=8)
+    num_attention_heads: int = positive(default=12)
+    intermediate_size: int = positive(default=3072)
+    position_kernel_size: int = positive(default=128)
+    num_position_groups: int = positive(default=16)
+    norm_order: Literal["post", "pre"] = "post"
+    hidden_dropout: int | float = probability(default=0.1)
+    attention_dropout: int | float = probability(default=0.1)
+    layer_norm_eps: int | float = positive(default=1e-5)
+    initializer_range: int | float = positive(default=0.02)
+
+    def __post_init__(self, **kwargs):
+        self.conv_hidden_sizes = list(self.conv_hidden_sizes)  # as a saved file gives them
+        super().__post_init__(**kwargs)
+
+    @property
+    def frame_stride(self) -> int:
+        """Samples of a token: the shortest recording that the encoder takes."""
+        return 2 ** len(self.conv_hidden_sizes)
+
+    def validate_width(self):
+        """Check that heads and groups divide the width."""
+        for name in ("num_attention_heads", "num_position_groups"):
+            if self.hidden_size % getattr(self, name):
+                raise ValueError(f"{name}={getattr(self, name)} must divide hidden_size={self.hidden_size}")
+
+
 # What a dual encoder or a classifier can hold: a new encoder adds its line here and in ecg_models.py.
-ECG_CONFIGS = {config.model_type: config for config in (ECGResNetConfig,)}
+ECG_CONFIGS = {config.model_type: config for config in (ECGResNetConfig, ECGTransformerConfig)}
+
+
+class ECGTextPreTrainingConfig(StrictConfig):
+    """What `ECGTextForPreTraining` (C-MELT) has beside the two encoders: `ECGTextConfig.pretraining_config`.
+
+    The defaults are C-MELT's. Each ratio and weight is of training alone.
+
+    Args:
+        num_fusion_layers: pairs of layers in which the texts' tokens and the ECGs' attend to each other.
+        num_fusion_attention_heads: of each; must divide the width of the shared space.
+        fusion_intermediate_size: of the feed-forward part of a layer.
+        fusion_dropout: of attention and of the output of sublayers, in training.
+        fusion_layer_norm_eps: of the layer norms.
+        mem_layer: the ECG tokens that enter this fusion layer, from 0, are what a masked ECG is decoded from.
+        mem_hidden_size: width of the decoder.
+        num_mem_layers: layers of the decoder.
+        num_mem_attention_heads: of each; must divide `mem_hidden_size`.
+        mem_target_norm: reconstruct each lead with mean 0 and variance 1 over the recording.
+        mem_ratio: part of the tokens of an ECG that are dropped, and reconstructed.
+        mlm_probability: part of the tokens of a text that are masked, and predicted.
+        mem_weight, mlm_weight, etm_weight, ets_weight: of masked ECG modelling, masked language modelling, ECG-text
+            matching and the ECG-text sigmoid contrast; 0 leaves a part out.
+        ets_type: `"mean"` (of all pairs, as released), `"sum"` (over pairs, a batch's mean over records, as printed) or
+            `"siglip"` (the same with a learned scale and bias on vectors of length 1).
+        ets_inputs: `"masked"`: the contrast is of masked ECGs and texts, in one pass, as released; `"whole"`: of whole
+            ones, in a second pass of both encoders.
+
+    Source: C-MELT (arXiv 2410.02131) and its released code.
+    """
+
+    model_type = "ecg_text_pretraining"
+
+    num_fusion_layers: int = positive(default=6)
+    num_fusion_attention_heads: int = positive(default=12)
+    fusion_intermediate_size: int = positive(default=3072)
+    fusion_dropout: int | float = probability(default=0.1)
+    fusion_layer_norm_eps: int | float = positive(default=1e-12)
+    mem_layer: int = 3
+    mem_hidden_size: int = positive(default=384)
+    num_mem_layers: int = positive(default=4)
+    num_mem_attention_heads: int = positive(default=6)
+    mem_target_norm: bool = True
+    mem_ratio: int | float = probability(default=0.75)
+    mlm_probability: int | float = probability(default=0.25)
+    mem_weight: int | float = weight(default=1.0)
+    mlm_weight: int | float = weight(default=1.0)
+    etm_weight: int | float = weight(default=1.0)
+    ets_weight: int | float = weight(default=1.0)
+    ets_type: Literal["mean", "sum", "siglip"] = "mean"
+    ets_inputs: Literal["masked", "whole"] = "masked"
+
+    def validate_mem(self):
+        """Check that the decoder can be built, and that it reads a layer's input."""
+        if not 0 <= self.mem_layer <= self.num_fusion_layers:
+            raise ValueError(
+                f"mem_layer={self.mem_layer} must be from 0 to num_fusion_layers={self.num_fusion_layers}, whose output "
+                "is then read"
+            )
+        if self.mem_hidden_size % self.num_mem_attention_heads or self.mem_hidden_size % 2:
+            raise ValueError(
+                f"mem_hidden_size={self.mem_hidden_size} must be even, and num_mem_attention_heads="
+                f"{self.num_mem_attention_heads} must divide it"
+            )
 
 
 class ECGTextConfig(StrictConfig):
@@ -256,6 +396,8 @@ class ECGTextConfig(StrictConfig):
         projection_dim: width of the shared space. None: the space is the text encoder's own, there is no text head, and
             the ECG head projects to the text encoder's hidden size.
         projection_layers: linear layers of each head, with GELU between them.
+        projection_type: `"mlp"`, or `"linear-tanh"`: two linear layers and a tanh, as C-MELT's; what is between the two
+            are then the tokens that its fusion layers take.
         text_pooling: of the tokens to one vector: `"cls"` (the first token), `"mean"` (over the attention mask) or
             `"pooler"` (the encoder's own pooler, if it has one).
         text_centering: subtract `text_mean`, the mean over the training records, from the pooled text. Sentence
@@ -263,6 +405,7 @@ class ECGTextConfig(StrictConfig):
         similarity: `"cosine"` or `"dot"`.
         logit_scale_init_value: log of the scale at the start; 2.6592 is ln(1 / 0.07).
         logit_scale_max: upper limit of the scale itself, not of its log.
+        learn_logit_scale: whether the scale is a weight; else it stays as it begins, and is not saved.
         loss_type: `"info-nce"` (METS Eq. 1-4: the positive stands in the denominator) or `"decoupled"` (it does not).
         duplicate_text_policy: what two records with the same text are to each other: `"positives"`, `"ignored"` or
             `"negatives"` (METS as printed).
@@ -271,6 +414,7 @@ class ECGTextConfig(StrictConfig):
         text_model_id: Hub id that the text encoder came from; needed to save it by reference.
         text_model_revision: commit of `text_model_id`, or None.
         text_model_digest: SHA-256 of its weights; written on saving by reference and checked on loading.
+        pretraining_config: of C-MELT's other parts: a config, a dict, or None where there are none.
 
     Source: METS, arXiv 2303.12311, section 2.
     """
@@ -283,11 +427,13 @@ class ECGTextConfig(StrictConfig):
     text_config: dict | PretrainedConfig | None = None
     projection_dim: int | None = positive(default=128)
     projection_layers: int = positive(default=1)
+    projection_type: Literal["mlp", "linear-tanh"] = "mlp"
     text_pooling: Literal["cls", "mean", "pooler"] = "cls"
     text_centering: bool = False
     similarity: Literal["cosine", "dot"] = "cosine"
     logit_scale_init_value: int | float = finite(default=2.6592)
     logit_scale_max: int | float = positive(default=100.0)
+    learn_logit_scale: bool = True
     loss_type: Literal["info-nce", "decoupled"] = "info-nce"
     duplicate_text_policy: Literal["positives", "ignored", "negatives"] = "positives"
     freeze_text_model: bool = True
@@ -295,10 +441,14 @@ class ECGTextConfig(StrictConfig):
     text_model_id: str | None = hub_id(default=None)
     text_model_revision: str | None = None
     text_model_digest: str | None = None
+    pretraining_config: dict | PretrainedConfig | None = None
 
     def __post_init__(self, **kwargs):
         self.ecg_config = build_ecg_config(self.ecg_config)
         self.text_config = build_text_config(self.text_config)
+        if isinstance(self.pretraining_config, dict):
+            fields = {name: value for name, value in self.pretraining_config.items() if name != "model_type"}
+            self.pretraining_config = ECGTextPreTrainingConfig(**fields)
         super().__post_init__(**kwargs)
 
     @property
@@ -325,6 +475,32 @@ class ECGTextConfig(StrictConfig):
             raise ValueError(
                 "save_text_model=False saves a reference to a frozen text encoder; one that is trained "
                 "(freeze_text_model=False) has weights of its own, which must be saved"
+            )
+
+    def validate_projection(self):
+        """Check that what has its own layers is not told how many."""
+        if self.projection_type == "linear-tanh" and (self.projection_layers != 1 or self.projection_dim is None):
+            raise ValueError("projection_type 'linear-tanh' has two layers of its own, and needs a projection_dim")
+
+    def validate_pretraining(self):
+        """Check that fusion layers can be put on the two encoders."""
+        own = self.pretraining_config
+        if own is None:
+            return
+        if self.projection_type != "linear-tanh" or self.text_centering or self.freeze_text_model:
+            raise ValueError(
+                "pretraining_config needs projection_type 'linear-tanh', text_centering False and freeze_text_model "
+                "False: its fusion layers take the tokens of both encoders, which are trained"
+            )
+        if self.hidden_size % own.num_fusion_attention_heads:
+            raise ValueError(
+                f"num_fusion_attention_heads={own.num_fusion_attention_heads} must divide projection_dim="
+                f"{self.hidden_size}"
+            )
+        if self.ecg_config.model_type != "ecg_transformer":
+            raise ValueError(
+                f"pretraining_config needs an ECG encoder that drops tokens, ecg_transformer; ecg_config is of type "
+                f"{self.ecg_config.model_type!r}"
             )
 
     def validate_text_pooling(self):
@@ -406,5 +582,6 @@ def build_text_config(text_config) -> PretrainedConfig:
 
 
 ECGResNetConfig.register_for_auto_class()
+ECGTransformerConfig.register_for_auto_class()
 ECGTextConfig.register_for_auto_class()
 ECGClassificationConfig.register_for_auto_class()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .configuration_ecg_text import ECGTextConfig
 from .modeling_ecg_resnet import ECGResNetModel
+from .modeling_ecg_transformer import ECGTransformerModel
 
 # What a dual encoder or a classifier can hold: a new encoder adds its line here and in configuration_ecg_text.py.
-ECG_MODELS = {model.config_class.model_type: model for model in (ECGResNetModel,)}
+ECG_MODELS = {model.config_class.model_type: model for model in (ECGResNetModel, ECGTransformerModel)}
 
 
 def load_ecg_model(ecg):

@@ -18,6 +18,14 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+# Weights of a pre-training checkpoint that a dual encoder and an encoder leave there.
+PRETRAINING_KEYS = (
+    r"^modality_embeddings\.",
+    r"^(ecg|text)_fusion",
+    r"^(mem|mlm|etm)_head\.",
+    r"^logit_bias$",
+)
+
 
 @dataclass
 class ECGEncoderOutput(ModelOutput):
@@ -26,7 +34,8 @@ class ECGEncoderOutput(ModelOutput):
     Args:
         last_hidden_state: `(batch, frames, hidden_size)` float; 0 in frames that come from padding.
         pooler_output: `(batch, hidden_size)` float, the recording as one vector.
-        frame_mask: `(batch, frames)` bool, True where a frame's first sample was recorded; None without a mask.
+        frame_mask: `(batch, frames)` bool, True where a frame was recorded: its first sample (ResNet) or all of its
+            samples (transformer); None without a mask.
         hidden_states: with `output_hidden_states`, a tensor `(batch, frames, channels)` after the first layer and one
             after each block; frames and channels are those of the block.
     """
@@ -102,7 +111,13 @@ class ECGEncoderPreTrainedModel(ECGPreTrainedModel):
         """Return the modules from the input to the output, for learning rates that fall with depth."""
         return list(self.children())
 
-    _keys_to_ignore_on_load_unexpected = [r"^text_", r"^ecg_projection\.", r"^logit_scale$", r"^classifier\."]
+    _keys_to_ignore_on_load_unexpected = [
+        *PRETRAINING_KEYS,
+        r"^text_",
+        r"^ecg_projection\.",
+        r"^logit_scale$",
+        r"^classifier\.",
+    ]
 
 
 def _name_some(kind: str, names, limit: int = 5) -> str:

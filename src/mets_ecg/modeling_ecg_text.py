@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_ecg_text import ECGTextConfig
 from .ecg_models import ECG_MODELS, load_ecg_model
-from .modeling_ecg_encoder import ECGEncoderOutput, ECGPreTrainedModel
+from .modeling_ecg_encoder import PRETRAINING_KEYS, ECGEncoderOutput, ECGPreTrainedModel
 from .text_models import build_text_model, load_text_model, text_model_digest
 
 
@@ -145,10 +145,32 @@ class ECGTextOutput(ModelOutput):
         return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in super().to_tuple())
 
 
-def _projection(in_features: int, out_features: int, layers: int) -> nn.Sequential:
+def sigmoid_loss(
+    logits: torch.Tensor, positives: torch.Tensor, ignored: torch.Tensor | None = None, *, reduction: str = "mean"
+) -> torch.Tensor:
+    """Say of each pair of an ECG and a text whether they belong together: minus the log of the sigmoid's probability.
+
+    Args:
+        logits: `(ECGs, texts)`.
+        positives: bool `(ECGs, texts)`, True where the two belong together.
+        ignored: bool `(ECGs, texts)`, True where a pair is neither positive nor negative.
+        reduction: `"mean"` over the pairs that count, or their `"sum"` over the number of ECGs.
+
+    Source: SigLIP, arXiv 2303.15343 (`"sum"`); C-MELT, arXiv 2410.02131: printed with `"sum"`, released with `"mean"`.
+    """
+    each = nn.functional.softplus(torch.where(positives, -logits.float(), logits.float()))
+    counted = torch.ones_like(positives) if ignored is None else ~ignored
+    total = (each * counted).sum()
+    return total / (counted.sum() if reduction == "mean" else len(logits))
+
+
+def _projection(config: ECGTextConfig, in_features: int) -> nn.Sequential:
+    size = config.hidden_size
+    if config.projection_type == "linear-tanh":
+        return nn.Sequential(nn.Linear(in_features, size), nn.Linear(size, size), nn.Tanh())
     stack = []
-    for i in range(layers):
-        stack += [nn.Linear(in_features if i == 0 else out_features, out_features), nn.GELU()]
+    for i in range(config.projection_layers):
+        stack += [nn.Linear(in_features if i == 0 else size, size), nn.GELU()]
     return nn.Sequential(*stack[:-1])
 
 
@@ -161,7 +183,9 @@ class ECGTextModel(ECGPreTrainedModel):
     """
 
     config_class = ECGTextConfig
-    _no_split_modules = ["ECGResNetBlock"]
+    _no_split_modules = ["ECGResNetBlock", "ECGTransformerLayer"]
+    # What `ECGTextForPreTraining` has beside the dual encoder, which is taken out of its checkpoint.
+    _keys_to_ignore_on_load_unexpected = list(PRETRAINING_KEYS)
     # Of the text encoder's layers alone: batch norm under checkpointing would count each step twice.
     supports_gradient_checkpointing = True
 
@@ -170,20 +194,21 @@ class ECGTextModel(ECGPreTrainedModel):
         self.ecg_model = ECG_MODELS[config.ecg_config.model_type](config.ecg_config)
         self.text_model = build_text_model(config.text_config)
         text_size = config.text_config.hidden_size
-        self.ecg_projection = _projection(config.ecg_config.hidden_size, config.hidden_size, config.projection_layers)
-        self.text_projection = (
-            None
-            if config.projection_dim is None
-            else _projection(text_size, config.hidden_size, config.projection_layers)
-        )
-        self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
+        self.ecg_projection = _projection(config, config.ecg_config.hidden_size)
+        self.text_projection = None if config.projection_dim is None else _projection(config, text_size)
+        scale = torch.tensor(float(config.logit_scale_init_value))
+        if config.learn_logit_scale:
+            self.logit_scale = nn.Parameter(scale)
+        else:
+            self.register_buffer("logit_scale", scale, persistent=False)
         if config.text_centering:
             self.register_buffer("text_mean", torch.zeros(text_size))
         if not config.save_text_model:
             self._keys_to_ignore_on_load_missing = [r"^text_model\."]
         self.post_init()
         # transformers gathers the towers' lists; what the ECG tower leaves over of a dual encoder is none of ours.
-        self._keys_to_ignore_on_load_unexpected -= set(type(self.ecg_model)._keys_to_ignore_on_load_unexpected)
+        left_out = set(type(self.ecg_model)._keys_to_ignore_on_load_unexpected) - set(PRETRAINING_KEYS)
+        self._keys_to_ignore_on_load_unexpected -= left_out
         self._freeze_text_model()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -242,7 +267,12 @@ class ECGTextModel(ECGPreTrainedModel):
         if not model.config.save_text_model:
             model._load_referenced_text_model(text_model)
         model._freeze_text_model()
+        model._forget_pretraining()
         return loaded
+
+    def _forget_pretraining(self) -> None:
+        """A dual encoder that was taken out of a pre-training checkpoint has nothing else to save."""
+        self.config.pretraining_config = None
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
         """Save the model, with or without its text encoder; see `ECGPreTrainedModel.save_pretrained`."""
