@@ -376,8 +376,8 @@ class ECGTextPreTrainingConfig(StrictConfig):
         """Check that the decoder can be built, and that it reads a layer's input."""
         if not 0 <= self.mem_layer <= self.num_fusion_layers:
             raise ValueError(
-                f"mem_layer={self.mem_layer} must be from 0 to num_fusion_layers={self.num_fusion_layers}, whose output "
-                "is then read"
+                f"mem_layer={self.mem_layer} must be from 0 to num_fusion_layers={self.num_fusion_layers}, whose "
+                "output is then read"
             )
         if self.mem_hidden_size % self.num_mem_attention_heads or self.mem_hidden_size % 2:
             raise ValueError(
@@ -492,6 +492,8 @@ class ECGTextConfig(StrictConfig):
                 "pretraining_config needs projection_type 'linear-tanh', text_centering False and freeze_text_model "
                 "False: its fusion layers take the tokens of both encoders, which are trained"
             )
+        if own.ets_type == "siglip" and not (self.learn_logit_scale and self.similarity == "cosine"):
+            raise ValueError("ets_type 'siglip' needs similarity 'cosine' and learn_logit_scale True")
         if self.hidden_size % own.num_fusion_attention_heads:
             raise ValueError(
                 f"num_fusion_attention_heads={own.num_fusion_attention_heads} must divide projection_dim="

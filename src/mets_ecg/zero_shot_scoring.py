@@ -94,8 +94,12 @@ def label_similarities(
 
     The phrases of a label are joined by log-sum-exp: between their mean and the most similar one.
     """
-    # A confident softmax would round to 1 in single precision, and its ties spoil a ranking.
-    cosines = ecg_embeds.double() @ torch.cat(list(label_embeds)).double().T
+    # A confident softmax would round to 1 in single precision, and its ties spoil a ranking. Of length 1 in any case:
+    # vectors of a model that was trained by their dot product are compared by their cosine too.
+    ecg_embeds, labels = (
+        torch.nn.functional.normalize(own.double(), dim=1) for own in (ecg_embeds, torch.cat(list(label_embeds)))
+    )
+    cosines = ecg_embeds @ labels.T
     parts = cosines.split([len(own) for own in label_embeds], dim=1)
     joined = [(phrase_scale * own).logsumexp(dim=1) - math.log(own.shape[1]) for own in parts]
     return torch.stack(joined, dim=1) / phrase_scale
@@ -129,6 +133,6 @@ def zero_shot_scores(
     similarities = label_similarities(ecg_embeds, label_embeds, phrase_scale=phrase_scale)
     if multi_label or len(label_embeds) == 1:
         if neutral_embed is not None:
-            similarities = similarities - (ecg_embeds.double() @ neutral_embed.double())[:, None]
+            similarities = similarities - label_similarities(ecg_embeds, [neutral_embed[None]], phrase_scale=1.0)
         return torch.sigmoid(scale * similarities)
     return (comparison_scale * similarities).softmax(dim=-1)

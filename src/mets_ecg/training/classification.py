@@ -8,7 +8,7 @@ from torch import nn
 
 from mets_ecg_cli.finetune import FinetuneArguments
 
-from ..configuration_ecg_text import ECGClassificationConfig, build_ecg_config
+from ..configuration_ecg_text import ECGClassificationConfig
 from ..data.prepared_rows import PreparedRows
 from ..evaluation.encoding import encode_ecgs
 from ..evaluation.labels import draw_patients, load_labels
@@ -18,6 +18,7 @@ from ..feature_extraction_ecg import ECGFeatureExtractor
 from ..leads import leads_from
 from ..modeling_ecg_classification import ECGForSequenceClassification
 from .augmentation import augment, check_shift
+from .ecg_text_method import new_ecg_config
 from .method import Method
 from .processes import gather_in_order, own_share
 
@@ -56,13 +57,7 @@ class Classification(Method):
             self.model = _load(arguments.model, head)
         else:
             self.processor = ECGFeatureExtractor(**arguments.feature_extractor)
-            own = {"num_leads": len(self.processor.lead_names), "sampling_rate": self.processor.sampling_rate}
-            ecg_config = build_ecg_config({**own, **arguments.ecg_config})
-            for name, value in own.items():
-                if getattr(ecg_config, name) != value:
-                    raise ValueError(
-                        f"the encoder has {name}={getattr(ecg_config, name)}, the feature extractor gives {value}"
-                    )
+            ecg_config = new_ecg_config(self.processor, arguments.ecg_config)
             self.model = ECGForSequenceClassification(ECGClassificationConfig(ecg_config=ecg_config, **head))
         check_shift(arguments, self.processor)
         return self.model, self.processor

@@ -4,72 +4,25 @@ from __future__ import annotations
 
 import torch
 
-from mets_ecg_cli.pretrain import PretrainArguments
-
-from ..configuration_ecg_text import build_ecg_config
 from ..data.prepared_rows import PreparedRows
-from ..data.text_embeddings import RecordTexts, encode_texts, index_texts, read_texts
+from ..data.text_embeddings import RecordTexts, encode_texts, index_texts
 from ..evaluation.encoding import encode_ecgs
 from ..evaluation.labels import load_labels
 from ..evaluation.statistics import auroc, macro_average
-from ..evaluation.tasks import Task
 from ..evaluation.zero_shot import score_prompts
-from ..feature_extraction_ecg import ECGFeatureExtractor
-from ..modeling_ecg_text import ECGTextModel, info_nce_loss, pair_texts, vocabulary_loss
-from ..processing_ecg import ECGProcessor
-from ..text_models import load_text_tokenizer
-from .augmentation import augment, check_shift
-from .method import Method
+from ..modeling_ecg_text import info_nce_loss, pair_texts, vocabulary_loss
+from .augmentation import augment
+from .ecg_text_method import ECGTextMethod
 from .processes import gather, gather_in_order, own_share
 
 
-class METS(Method):
+class METS(ECGTextMethod):
     """METS: each ECG is compared with texts, of which its own is to be found.
 
     With the batch's negatives one of a record's texts is drawn each step; with the vocabulary all of them are targets.
-
-    Args:
-        arguments: of the run.
-        task: `validate` measures its zero-shot AUROC too, which chooses nothing.
     """
 
     name = "mets"
-    best = "validation_loss"
-
-    def __init__(self, arguments: PretrainArguments, task: Task | None = None):
-        self.arguments = arguments
-        self.task = task
-        self.counts: dict[str, int] = {}
-
-    def build(self) -> tuple[ECGTextModel, ECGProcessor]:
-        """Return a model with a new ECG encoder, and its processor, from the recipe's fields.
-
-        Raises:
-            ValueError: the encoder's leads or rate are not those of the feature extractor, or the time shift is longer
-                than its window.
-            TypeError: the recipe names a field that there is not.
-            OSError: the text model is not there.
-        """
-        arguments = self.arguments
-        extractor = ECGFeatureExtractor(**arguments.feature_extractor)
-        fields = dict(arguments.model)
-        own = {"num_leads": len(extractor.lead_names), "sampling_rate": extractor.sampling_rate}
-        ecg_config = build_ecg_config({**own, **fields.pop("ecg_config", {})})
-        for name, value in own.items():
-            if getattr(ecg_config, name) != value:
-                raise ValueError(
-                    f"the recipe's encoder has {name}={getattr(ecg_config, name)}, its feature extractor gives {value}"
-                )
-        check_shift(arguments, extractor)
-        tokenizer = load_text_tokenizer(arguments.text_model, revision=fields.get("text_model_revision"))
-        languages = None if arguments.text_column == "report" else ["en"]
-        self.processor = ECGProcessor(extractor, tokenizer, **{"languages": languages, **arguments.processor})
-        self.model = ECGTextModel.from_ecg_text_pretrained(ecg_config, arguments.text_model, **fields)
-        limit = self.processor.max_length
-        positions = getattr(self.model.config.text_config, "max_position_embeddings", limit)
-        if limit > positions:
-            raise ValueError(f"the processor's max_length={limit} is above the text model's {positions} positions")
-        return self.model, self.processor
 
     def setup(self, train: PreparedRows, validation: PreparedRows | None) -> PreparedRows:
         kept, texts = self._read_texts(train)
@@ -93,12 +46,6 @@ class METS(Method):
 
     def _encode(self, texts: list[tuple[str, ...]]) -> RecordTexts:
         return encode_texts(self.model, self.processor, texts) if self.frozen else index_texts(self.processor, texts)
-
-    def _read_texts(self, rows: PreparedRows) -> tuple[list[int], list[tuple[str, ...]]]:
-        """Return which rows have something to learn from, and their texts."""
-        texts = read_texts(rows, self.arguments.text_column)
-        kept = [i for i, own in enumerate(texts) if own]
-        return kept, [texts[i] for i in kept]
 
     def collate(self, batch: dict, generator: torch.Generator) -> dict:
         """Draw a text for each record, shift the recordings and drop leads."""

@@ -13,8 +13,11 @@ from ..evaluation.labels import load_labels
 from ..evaluation.table import Measuring, zero_shot_table
 from ..evaluation.tasks import Task, get_task, task_of
 from ..modeling_ecg_text import ECGTextModel
+from .c_melt import CMelt
 from .mets import METS
 from .run import run_training
+
+METHODS = {method.name: method for method in (METS, CMelt)}
 
 
 def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None, task: Task | None = None) -> dict:
@@ -39,7 +42,7 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
     """
     if task is None and arguments.task is not None:
         task = get_task(arguments.task)
-    method = METS(arguments, task)
+    method = METHODS[arguments.method](arguments, task)
 
     def load(rows_needed: int | None) -> LoadedParts:
         unused = set(get_args(TextColumn)) - {arguments.text_column}
@@ -52,13 +55,16 @@ def run_pretrain(arguments: PretrainArguments, *, corpus: Dataset | None = None,
         return parts
 
     def announce(counts: dict) -> str:
-        left_out = (
-            f"left out of training: {counts['without_text']} records whose {arguments.text_column} says nothing\n"
+        lines = [method.describe_negatives()] if method.describe_negatives() else []
+        if counts["without_text"]:
+            lines.append(
+                f"left out of training: {counts['without_text']} records whose {arguments.text_column} says nothing"
+            )
+        lines.append(
+            f"training on {counts['train']} records with {counts['distinct_texts']} distinct texts "
+            f"({arguments.text_column})"
         )
-        return (
-            f"{left_out if counts['without_text'] else ''}training on {counts['train']} records with "
-            f"{counts['distinct_texts']} distinct texts ({arguments.text_column})"
-        )
+        return "\n".join(lines)
 
     def measure(run, accelerator, parts: LoadedParts) -> dict:
         if parts.test is None or method.task is None:

@@ -85,6 +85,15 @@ def gather(values: torch.Tensor) -> torch.Tensor:
     return _Gather.apply(values) if num_processes() > 1 else values
 
 
+def total_over_processes(count: torch.Tensor) -> torch.Tensor:
+    """Return the sum of a count over all processes."""
+    if num_processes() == 1:
+        return count
+    total = count.clone()
+    distributed.all_reduce(total)
+    return total
+
+
 def own_share(rows: PreparedRows) -> PreparedRows:
     """Return this process' share of rows; every row is in one share."""
     return rows.select(range(process_index(), len(rows), num_processes())) if num_processes() > 1 else rows

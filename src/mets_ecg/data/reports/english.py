@@ -104,6 +104,13 @@ def report_words(report: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(clean_report(report)))
 
 
+def english_texts() -> list[str]:
+    """Return what the glossary's entries say in English, and the English words that stand as they are."""
+    lines = (FOLDER / "glossary.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    words = (FOLDER / "english_words.txt").read_text(encoding="utf-8").splitlines()
+    return [*(line.split("\t")[3] for line in lines), *(line for line in words if not line.startswith("#"))]
+
+
 def report_language(report: str) -> str | None:
     """Return the language of most of a report's words: `"de"`, `"sv"` or `"en"`; None where no word tells."""
     entries = (entry for _, entry in _entries(clean_report(report)))
