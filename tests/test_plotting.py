@@ -263,3 +263,21 @@ def test_plotting_leaves_no_global_state():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_overlay_lies_over_the_same_leads_in_red_and_leaves_out_what_is_not_there():
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(12, 1000)) * 0.2 + 0.5
+    overlay = signal + 0.3
+    overlay[:, 500:] = np.nan
+    figure = plot_ecg(signal, sampling_rate=100, overlay=overlay)
+    lines = {line.get_gid(): line for line in figure.axes[0].lines if line.get_gid()}
+    for name in ("trace-V1", "rhythm-II"):
+        own, over = lines[name].get_xydata(), lines[f"overlay-{name}"].get_xydata()
+        there = ~np.isnan(over[:, 1])
+        assert np.allclose(over[there, 0], own[there, 0])
+        assert np.allclose(over[there, 1], own[there, 1] + 3, atol=0.01)  # 0.3 mV above
+        assert lines[f"overlay-{name}"].get_color() != lines[name].get_color()
+    assert np.isnan(lines["overlay-rhythm-II"].get_ydata()[500:]).all()
+    with pytest.raises(ValueError, match=r"overlay has shape \(12, 900\): expected that of the signal, \(12, 1000\)"):
+        plot_ecg(signal, sampling_rate=100, overlay=overlay[:, :900])

@@ -69,6 +69,7 @@ def plot_ecg(
     title: str | None = None,
     scores: Sequence[Mapping] | None = None,
     rhythm_lead: str = "II",
+    overlay: np.ndarray | None = None,
 ) -> Figure:
     """Draw a 12-lead ECG as on clinical paper: 25 mm/s, 10 mm/mV, 3 rows of 4 leads and a rhythm strip.
 
@@ -87,14 +88,16 @@ def plot_ecg(
         scores: `{"label": ..., "score": ...}` with scores from 0 to 1, as the zero-shot pipeline returns
             them; listed with bars beneath the paper, in the order given.
         rhythm_lead: the lead of the strip.
+        overlay: `(leads, samples)`, millivolt, of the same leads and rate: drawn over each in red, such as what a model
+            reconstructs; NaN where there is none.
 
     Returns:
         A figure of 203.2 dots an inch (8 a millimetre), with an Agg canvas.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: the signal is not `(leads, samples)` with one lead name a row, holds no sample or cannot
-            be in millivolts; the rate is not positive; a lead is unknown or named twice; a score has no label
+        ValueError: the signal or the overlay is not `(leads, samples)` with one lead name a row; the signal holds no
+            sample or cannot be in millivolts; the rate is not positive; a lead is unknown or named twice; a score has no label
             or number.
 
     Example:
@@ -105,6 +108,8 @@ def plot_ecg(
     lead_names = canonical_leads(lead_names)
     signal_mv = _checked_signal(signal, sampling_rate, lead_names)
     bars = _checked_scores(scores)
+    if overlay is not None and np.shape(overlay) != signal_mv.shape:
+        raise ValueError(f"overlay has shape {np.shape(overlay)}: expected that of the signal, {signal_mv.shape}")
     shown = signal_mv[:, : int(np.ceil(_PAGE_S * sampling_rate))]
     leads = dict(zip(lead_names, shown, strict=True))
     rows = _rows_of_cells(leads, sampling_rate, canonical_lead(rhythm_lead))
@@ -118,6 +123,9 @@ def plot_ecg(
         _draw_calibration(axes, baseline, number)
         for cell in cells:
             _draw_cell(axes, cell, baseline)
+            if overlay is not None and cell.lead in leads:
+                own = np.asarray(overlay)[lead_names.index(cell.lead)] - np.nanmedian(leads[cell.lead])
+                _draw_overlay(axes, cell, baseline, own[: shown.shape[1]], sampling_rate)
     _draw_words(axes, title, paper_height, sampling_rate, signal_mv.shape[1] / sampling_rate)
     _draw_scores(axes, bars, top=-paper_height - _FOOTER_MM)
     return axes.figure
@@ -281,6 +289,15 @@ def _draw_cell(axes: Axes, cell: _Cell, baseline: float) -> None:
             path_effects=_halo(),
             zorder=5,
         )
+
+
+def _draw_overlay(axes: Axes, cell: _Cell, baseline: float, signal: np.ndarray, sampling_rate: float) -> None:
+    seconds = np.arange(len(signal)) / sampling_rate
+    inside = (seconds >= cell.start_s) & (seconds < cell.end_s)
+    x, y = _LEFT_MM + seconds[inside] * _MM_PER_S, signal[inside] * _MM_PER_MV + baseline
+    (line,) = axes.plot(x, y, color=_BAR, linewidth=0.9, solid_joinstyle="round", zorder=4.5)
+    line.set_clip_path(axes.patches[0])
+    line.set_gid(f"overlay-{'rhythm' if cell.is_rhythm else 'trace'}-{cell.lead}")
 
 
 def _halo() -> list:
