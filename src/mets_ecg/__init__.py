@@ -8,13 +8,20 @@ and the module `.plotting`, imported when asked for.
 
 from importlib.metadata import PackageNotFoundError, version
 
-from .configuration_ecg_text import ECGClassificationConfig, ECGResNetConfig, ECGTextConfig, ECGTransformerConfig
+from .configuration_ecg_text import (
+    ECGClassificationConfig,
+    ECGResNetConfig,
+    ECGTextConfig,
+    ECGTextPreTrainingConfig,
+    ECGTransformerConfig,
+)
 from .feature_extraction_ecg import ECGFeatureExtractor
 from .leads import STANDARD_LEADS
 from .modeling_ecg_classification import ECGForSequenceClassification
 from .modeling_ecg_encoder import ECGEncoderOutput
 from .modeling_ecg_resnet import ECGResNetModel
-from .modeling_ecg_text import ECGTextModel, ECGTextOutput, info_nce_loss, vocabulary_loss
+from .modeling_ecg_text import ECGTextModel, ECGTextOutput, info_nce_loss, sigmoid_loss, vocabulary_loss
+from .modeling_ecg_text_pretraining import ECGTextForPreTraining, ECGTextPreTrainingOutput, c_melt_config
 from .modeling_ecg_transformer import ECGTransformerModel
 from .pipeline_ecg_classification import ECGClassificationPipeline
 from .pipeline_zero_shot_ecg import ZeroShotECGClassificationPipeline
@@ -37,12 +44,17 @@ __all__ = [
     "ECGResNetConfig",
     "ECGResNetModel",
     "ECGTextConfig",
+    "ECGTextForPreTraining",
     "ECGTextModel",
     "ECGTextOutput",
+    "ECGTextPreTrainingConfig",
+    "ECGTextPreTrainingOutput",
     "ECGTransformerConfig",
     "ECGTransformerModel",
     "ZeroShotECGClassificationPipeline",
+    "c_melt_config",
     "info_nce_loss",
+    "sigmoid_loss",
     "vocabulary_loss",
 ]
 

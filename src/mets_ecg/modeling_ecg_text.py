@@ -207,7 +207,9 @@ class ECGTextModel(ECGPreTrainedModel):
             self._keys_to_ignore_on_load_missing = [r"^text_model\."]
         self.post_init()
         # transformers gathers the towers' lists; what the ECG tower leaves over of a dual encoder is none of ours.
-        left_out = set(type(self.ecg_model)._keys_to_ignore_on_load_unexpected) - set(PRETRAINING_KEYS)
+        left_out = set(type(self.ecg_model)._keys_to_ignore_on_load_unexpected)
+        if config.pretraining_config is not None:
+            left_out -= set(PRETRAINING_KEYS)
         self._keys_to_ignore_on_load_unexpected -= left_out
         self._freeze_text_model()
 
@@ -267,10 +269,10 @@ class ECGTextModel(ECGPreTrainedModel):
         if not model.config.save_text_model:
             model._load_referenced_text_model(text_model)
         model._freeze_text_model()
-        model._forget_pretraining()
+        model._after_loading()
         return loaded
 
-    def _forget_pretraining(self) -> None:
+    def _after_loading(self) -> None:
         """A dual encoder that was taken out of a pre-training checkpoint has nothing else to save."""
         self.config.pretraining_config = None
 

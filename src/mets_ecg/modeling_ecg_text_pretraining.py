@@ -2,7 +2,8 @@
 
 A dual encoder (`ECGTextModel`) whose tokens meet in fusion layers. From these the dropped parts of the ECG are decoded
 (MEM), the masked tokens of the text are predicted (MLM), and it is told whether the two belong together (ETM); the
-vectors of both encoders are contrasted (ETS). `ECGTextModel.from_pretrained` takes the dual encoder out of a checkpoint.
+vectors of both encoders are contrasted (ETS). `ECGTextModel.from_pretrained` takes the dual encoder out of its
+checkpoint.
 
 Source: C-MELT, arXiv 2410.02131 (published as D-BETA), and its released code.
 """
@@ -197,7 +198,7 @@ class ECGTextForPreTraining(ECGTextModel):
         self.mlm_head = MaskedTextHead(config)
         self.etm_head = nn.Linear(2 * size, 2)
         if own.ets_type == "siglip":
-            self.logit_bias = nn.Parameter(torch.empty(()))
+            self.logit_bias = nn.Parameter(torch.tensor(-10.0))
         self.post_init()
         self._keys_to_ignore_on_load_unexpected = set()
         self._freeze_unused()
@@ -208,7 +209,7 @@ class ECGTextForPreTraining(ECGTextModel):
             init.normal_(module.weight, std=0.02)
         elif isinstance(module, MaskedECGHead):
             init.normal_(module.mask_token, std=0.02)
-        elif module is self and self.config.pretraining_config.ets_type == "siglip":
+        elif module is self and hasattr(self, "logit_bias"):  # not yet while the parent is made
             init.constant_(self.logit_bias, -10.0)
 
     def _freeze_unused(self) -> None:
@@ -229,13 +230,15 @@ class ECGTextForPreTraining(ECGTextModel):
                 if not own.mem_weight or own.mem_layer == 0:
                     unused += [*self.text_fusion_layers, *self.ecg_fusion_layers]
                     unused += [] if own.mem_weight else [self.modality_embeddings]
+                    unused += [] if own.ets_weight else [self.text_model, self.text_projection]
         if not own.ets_weight:
             unused += [self.ecg_projection[1], self.text_projection[1]]
         for module in unused:
             module.requires_grad_(False)
 
-    def _forget_pretraining(self) -> None:
-        """Nothing: here it is what the checkpoint is for."""
+    def _after_loading(self) -> None:
+        """Freeze again what is not used: loading has put other parameters in their place."""
+        self._freeze_unused()
 
     @can_return_tuple
     def forward(
@@ -318,7 +321,7 @@ class ECGTextForPreTraining(ECGTextModel):
         terms = {name: getattr(output, f"{name}_loss") for name in ("mem", "mlm", "etm", "ets")}
         weighted = [getattr(own, f"{name}_weight") * term for name, term in terms.items() if term is not None]
         output.loss = sum(weighted) if weighted else None
-        return output
+        return ECGTextPreTrainingOutput(**vars(output))  # in the order of the fields, for a tuple of it
 
     def contrast(
         self,

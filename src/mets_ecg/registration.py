@@ -10,6 +10,7 @@ from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
     AutoModel,
+    AutoModelForPreTraining,
     AutoModelForSequenceClassification,
     AutoProcessor,
     Pipeline,
@@ -21,6 +22,7 @@ from .ecg_models import ECG_MODELS
 from .feature_extraction_ecg import ECGFeatureExtractor
 from .modeling_ecg_classification import ECGForSequenceClassification
 from .modeling_ecg_text import ECGTextModel
+from .modeling_ecg_text_pretraining import ECGTextForPreTraining
 from .pipeline_ecg_classification import TASK as CLASSIFICATION
 from .pipeline_ecg_classification import ECGClassificationPipeline
 from .pipeline_zero_shot_ecg import TASKS, ZeroShotECGClassificationPipeline
@@ -58,6 +60,7 @@ def register() -> None:
         AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModel.register(config, model, exist_ok=True)
         AutoFeatureExtractor.register(config, ECGFeatureExtractor, exist_ok=True)
+    AutoModelForPreTraining.register(ECGTextConfig, ECGTextForPreTraining, exist_ok=True)
     AutoProcessor.register(ECGTextConfig, ECGProcessor, exist_ok=True)
     AutoConfig.register(ECGClassificationConfig.model_type, ECGClassificationConfig, exist_ok=True)
     AutoModelForSequenceClassification.register(ECGClassificationConfig, ECGForSequenceClassification, exist_ok=True)

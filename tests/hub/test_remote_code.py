@@ -28,6 +28,7 @@ MODEL_FILES = {
     "modeling_ecg_encoder.py",
     "modeling_ecg_resnet.py",
     "modeling_ecg_text.py",
+    "modeling_ecg_transformer.py",
     "pipeline_ecg.py",
     "pipeline_zero_shot_ecg.py",
     "processing_ecg.py",
