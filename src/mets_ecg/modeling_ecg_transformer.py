@@ -67,7 +67,7 @@ class ECGTransformerTokens(nn.Module):
             mean = (values * keep).sum(dim=1, keepdim=True) / count
             variance = ((values - mean).square() * keep).sum(dim=1, keepdim=True) / count
         scale = (variance + self.channel_norm.eps).rsqrt() * self.channel_norm.weight
-        return ((values - mean) * scale + self.channel_norm.bias).to(hidden.dtype)
+        return torch.addcmul(self.channel_norm.bias - mean * scale, values, scale).to(hidden.dtype)
 
 
 class ECGTransformerPositions(nn.Module):

@@ -97,8 +97,8 @@ def plot_ecg(
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: the signal or the overlay is not `(leads, samples)` with one lead name a row; the signal holds no
-            sample or cannot be in millivolts; the rate is not positive; a lead is unknown or named twice; a score has no label
-            or number.
+            sample or cannot be in millivolts; the rate is not positive; a lead is unknown or named twice; a score has
+            no label or number.
 
     Example:
         >>> import numpy as np
