@@ -10,63 +10,15 @@ from transformers import AutoModel, AutoModelForPreTraining
 from mets_ecg import ECGTextModel
 from mets_ecg.training.c_melt import CMelt
 from mets_ecg.training.pretrain import run_pretrain
-from mets_ecg_cli.pretrain import PretrainArguments
 
 
 @pytest.fixture
-def arguments(tmp_path, tiny_text_model):
-    return PretrainArguments(
-        output=str(tmp_path / "c-melt"),
-        method="c-melt",
-        text_column="report_en",
-        text_config={
-            "model_type": "bert",
-            "hidden_size": 20,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 28,
-        },
-        model={
-            "ecg_config": {
-                "model_type": "ecg_transformer",
-                "conv_hidden_sizes": [10, 10, 10, 10],
-                "hidden_size": 24,
-                "num_hidden_layers": 1,
-                "num_attention_heads": 2,
-                "intermediate_size": 26,
-                "position_kernel_size": 8,
-                "num_position_groups": 4,
-            },
-            "projection_dim": 16,
-            "text_pooling": "mean",
-            "pretraining_config": {
-                "num_fusion_layers": 2,
-                "num_fusion_attention_heads": 2,
-                "fusion_intermediate_size": 22,
-                "mem_layer": 1,
-                "mem_hidden_size": 12,
-                "num_mem_layers": 1,
-                "num_mem_attention_heads": 2,
-            },
-        },
-        feature_extractor={"sampling_rate": 100, "bandpass": None},
-        processor={"neutral_phrase": None, "report_template": "{}"},
-        negative_embedder=tiny_text_model,
-        negative_candidates=5,
-        epochs=2,
-        batch_size=16,
-        learning_rate=0.003,
-        optimizer="adamw",
-    )
-
-
-@pytest.fixture
-def make(arguments, prepared):
+def make(c_melt_arguments, prepared):
     def make(*, validation=None, rows=None, **changes):
-        model = json.loads(json.dumps(arguments.model))
+        model = json.loads(json.dumps(c_melt_arguments.model))
         model["pretraining_config"] |= changes.pop("parts", {})
         model |= changes.pop("model", {})
-        method = CMelt(dataclasses.replace(arguments, model=model, **changes))
+        method = CMelt(dataclasses.replace(c_melt_arguments, model=model, **changes))
         method.build()
         method.rows = method.setup(prepared.select(range(60)) if rows is None else rows, validation)
         return method
@@ -212,8 +164,8 @@ def test_a_part_that_weighs_nothing_is_left_out_and_every_weight_left_is_trained
     assert without == []
 
 
-def test_a_run_keeps_the_best_epoch_and_its_parts_load(arguments, simulated_corpus, tmp_path, capsys):
-    metrics = run_pretrain(arguments, corpus=simulated_corpus)
+def test_a_run_keeps_the_best_epoch_and_its_parts_load(c_melt_arguments, simulated_corpus, capsys):
+    metrics = run_pretrain(c_melt_arguments, corpus=simulated_corpus)
     printed = capsys.readouterr().out
     assert "negatives: 5 of" in printed and "zero-shot macro AUROC" in printed
     epoch = metrics["epochs"][-1]
@@ -222,8 +174,8 @@ def test_a_run_keeps_the_best_epoch_and_its_parts_load(arguments, simulated_corp
     terms = [epoch[f"validation_{name}"] for name in ("mem", "mlm", "etm", "ets")]
     assert epoch["validation_loss"] == pytest.approx(sum(terms))
     assert metrics["test"]["lines"]["phrases"]["auroc"]["num_records"] > 10
-    whole = AutoModelForPreTraining.from_pretrained(arguments.output)
-    dual = AutoModel.from_pretrained(arguments.output)
+    whole = AutoModelForPreTraining.from_pretrained(c_melt_arguments.output)
+    dual = AutoModel.from_pretrained(c_melt_arguments.output)
     assert type(dual) is ECGTextModel and dual.config.pretraining_config is None
     assert torch.equal(whole.ecg_model.class_token, dual.ecg_model.class_token)
 
@@ -237,6 +189,6 @@ def test_a_run_keeps_the_best_epoch_and_its_parts_load(arguments, simulated_corp
         ({"method": "mets"}, "--text-config is C-MELT's"),
     ],
 )
-def test_arguments_of_the_other_method_or_out_of_range_are_refused(arguments, changes, message):
+def test_arguments_of_the_other_method_or_out_of_range_are_refused(c_melt_arguments, changes, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(arguments, **changes)
+        dataclasses.replace(c_melt_arguments, **changes)

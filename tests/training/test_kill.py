@@ -25,7 +25,7 @@ from mets_ecg_cli.simulate import SimulateArguments
 
 
 @pytest.fixture
-def command(pretrain_arguments, finetune_arguments, tmp_path, monkeypatch):
+def command(pretrain_arguments, finetune_arguments, c_melt_arguments, tmp_path, monkeypatch):
     """Return the command of a run that takes some ten seconds, on rows prepared beforehand."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
@@ -41,6 +41,7 @@ def command(pretrain_arguments, finetune_arguments, tmp_path, monkeypatch):
     for name, own, more in (
         ("pretrain", pretrain_arguments, pretraining),
         ("finetune", finetune_arguments, finetuning),
+        ("c-melt", c_melt_arguments, {"test": ["none"]}),
     ):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(dataclasses.asdict(own) | changes | more))
 
@@ -49,8 +50,9 @@ def command(pretrain_arguments, finetune_arguments, tmp_path, monkeypatch):
             ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"] if kind == "processes" else []
         )
         streaming = ["--streaming"] if kind == "streaming" else []
+        recipe = kind if kind in ("finetune", "c-melt") else "pretrain"
         name = "finetune" if kind == "finetune" else "pretrain"
-        flags = ["--config", str(tmp_path / f"{name}.yaml"), "--output", str(output), *streaming]
+        flags = ["--config", str(tmp_path / f"{recipe}.yaml"), "--output", str(output), *streaming]
         return [sys.executable, "-m", *launcher, "mets_ecg_cli", name, *flags]
 
     return command
@@ -77,7 +79,7 @@ def without_times(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "kills"), [("memory-mapped", 10), ("streaming", 5), ("processes", 5), ("finetune", 4)]
+    ("kind", "kills"), [("memory-mapped", 10), ("streaming", 5), ("processes", 5), ("finetune", 4), ("c-melt", 4)]
 )
 def test_a_killed_run_ends_as_one_that_was_not(kind, kills, command, tmp_path):
     started = time.monotonic()
