@@ -1,6 +1,6 @@
 """The command `mets-ecg demo`: the package's main job from end to end, in minutes and without any data.
 
-Simulate a corpus, pre-train METS on it, measure it zero-shot, save, load again as a stranger would, and ask a real
+Simulate a corpus, pre-train METS or C-MELT on it, measure it zero-shot, save, load again as a stranger would, and ask a real
 recording a question. `--source` does the same on PTB-XL.
 """
 
@@ -101,7 +101,7 @@ def _recipe(arguments: DemoArguments, name: str, **fields) -> PretrainArguments:
 def _simulated(arguments: DemoArguments, cache: str) -> tuple[Dataset, PretrainArguments, Task]:
     print(f"simulating {arguments.num_records} recordings; {HELD_OUT} is kept out of training")
     corpus = simulate_corpus(arguments.num_records, seed=arguments.seed, held_out=[HELD_OUT], cache_dir=cache)
-    recipe = _recipe(arguments, "demo.yaml")
+    recipe = _recipe(arguments, {"mets": "demo.yaml", "c-melt": "c-melt-small.yaml"}[arguments.method])
     # The held-out finding may not choose the epoch either.
     unseen = FINDINGS.index(HELD_OUT)
     kept = [
@@ -119,7 +119,8 @@ def _real_corpus(arguments: DemoArguments, cache: str) -> tuple[Dataset, Pretrai
         raise ValueError(f"{arguments.source!r} has only folds {folds}: three are needed, to train, choose and test")
     *train, validation, test = map(str, folds)
     print(f"PTB-XL: training on folds {' '.join(train)}, choosing on {validation}, testing on {test}")
-    recipe = _recipe(arguments, "mets-small.yaml", train=train, validation=[validation], test=[test])
+    name = {"mets": "mets-small.yaml", "c-melt": "c-melt-small.yaml"}[arguments.method]
+    recipe = _recipe(arguments, name, train=train, validation=[validation], test=[test])
     # A part of PTB-XL may be small: a few batches an epoch are kept.
     num_train = sum(str(fold) in train for fold in corpus["fold"])
     recipe.batch_size = max(2, min(recipe.batch_size, num_train // 4))
