@@ -32,7 +32,7 @@ from .statistics import (
     single_label_metrics,
 )
 from .tasks import Task
-from .zero_shot import embed_record_texts, less_mean, score_prompts
+from .zero_shot import dot_products, embed_record_texts, less_mean, score_prompts
 
 NUM_UNTRAINED = 5
 
@@ -104,8 +104,8 @@ class ResultTable:
     Attributes:
         task: the task, its phrases' version included.
         labels: of the records that count.
-        lines: the figures, by key: `phrases`, `template`, `random_encoder` and, where asked for, `transductive`,
-            `linear_probe` and `text_oracle`; or `classifier`.
+        lines: the figures, by key: `phrases`, `template`, `random_encoder`, of a model that was trained by the dot product
+            `dot_product`, and, where asked for, `transductive`, `linear_probe` and `text_oracle`; or `classifier`.
     """
 
     task: Task
@@ -299,6 +299,9 @@ def zero_shot_table(
 
     add("phrases", "phrases", encoded.outputs, phrases)
     add("template", "METS template", encoded.outputs, template)
+    if model.config.similarity == "dot":
+        scores = dot_products(model, processor, encoded.outputs, phrases)
+        table.lines["dot_product"] = measuring.row("dot product", labels, scores, protocol=False)
     if measuring.transductive:
         others = rows.select(np.setdiff1d(np.arange(len(rows)), labels.rows))
         everything = [encoded.outputs, *(own.outputs for own in (encode_ecgs([model], others) if len(others) else ()))]

@@ -46,6 +46,20 @@ def score_prompts(
     ).numpy()
 
 
+def dot_products(
+    model: ECGTextModel, processor, ecg_embeds: torch.Tensor, prompts: Mapping[str, Sequence[str]]
+) -> np.ndarray:
+    """Return plain dot products `(records, classes)` with the mean vector of each class' phrases, as C-MELT's paper does.
+
+    Of vectors that are not of length 1 they are no similarities: they rank records, and no class against another.
+    """
+    was_training = model.training
+    model.eval()
+    embeds = embed_phrases(model, processor, list(prompts.values()))
+    model.train(was_training)
+    return (ecg_embeds.double() @ torch.stack([own.double().mean(dim=0) for own in embeds]).T).numpy()
+
+
 def less_mean(model: ECGTextModel, ecg_embeds: torch.Tensor, unlabelled: torch.Tensor) -> torch.Tensor:
     """Return vectors of ECGs less the mean over unlabelled ones of the same corpus, `(records, projection_dim)`.
 
