@@ -1,7 +1,7 @@
 """The command `mets-ecg demo`: the package's main job from end to end, in minutes and without any data.
 
-Simulate a corpus, pre-train METS or C-MELT on it, measure it zero-shot, save, load again as a stranger would, and ask a real
-recording a question. `--source` does the same on PTB-XL.
+Simulate a corpus, pre-train METS or C-MELT on it, measure it zero-shot, save, load again as a stranger would, and ask a
+real recording a question. `--source` does the same on PTB-XL.
 """
 
 from __future__ import annotations

@@ -104,8 +104,9 @@ class ResultTable:
     Attributes:
         task: the task, its phrases' version included.
         labels: of the records that count.
-        lines: the figures, by key: `phrases`, `template`, `random_encoder`, of a model that was trained by the dot product
-            `dot_product`, and, where asked for, `transductive`, `linear_probe` and `text_oracle`; or `classifier`.
+        lines: the figures, by key: `phrases`, `template`, `random_encoder`, of a model that was trained by the dot
+            product `dot_product`, and, where asked for, `transductive`, `linear_probe` and `text_oracle`; or
+            `classifier`.
     """
 
     task: Task

@@ -49,7 +49,7 @@ def score_prompts(
 def dot_products(
     model: ECGTextModel, processor, ecg_embeds: torch.Tensor, prompts: Mapping[str, Sequence[str]]
 ) -> np.ndarray:
-    """Return plain dot products `(records, classes)` with the mean vector of each class' phrases, as C-MELT's paper does.
+    """Return plain dot products `(records, classes)` with the mean vector of a class' phrases, as C-MELT's paper does.
 
     Of vectors that are not of length 1 they are no similarities: they rank records, and no class against another.
     """
