@@ -96,7 +96,8 @@ def test_each_phrase_of_a_label_has_a_vector(tiny_model, tiny_processor):
 
 def test_phrases_are_joined_between_their_mean_and_the_most_similar():
     ecg = torch.tensor([[1.0, 0.0]])
-    label = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.2, 0.3]])
+    cosines = torch.tensor([0.9, 0.1, 0.2])
+    label = torch.stack([cosines, (1 - cosines**2).sqrt()], dim=1)
     joined = {scale: label_similarities(ecg, [label], phrase_scale=scale).item() for scale in (1e-3, 10.0, 1e3)}
     assert joined[1e-3] == pytest.approx(0.4, abs=1e-3)
     assert joined[1e3] == pytest.approx(0.9, abs=2e-3)
@@ -142,8 +143,19 @@ def test_an_independent_score_does_not_depend_on_the_other_labels():
 
 
 def test_confident_scores_still_rank():
-    ecg = torch.tensor([[1.0, 0.0], [0.9, 0.0]])
+    ecg = torch.tensor([[1.0, 0.0], [0.9, 0.1]])
     labels = labels_of([[1.0, 0.0], [0.0, 1.0]])
     scores = zero_shot_scores(ecg, labels, None, scale=30.0, phrase_scale=10.0, comparison_scale=30.0)
     first, second = scores[:, 0].tolist()
     assert first > second > 0.999999
+
+
+def test_vectors_of_any_length_are_compared_by_their_cosine():
+    """Those of a model that was trained by the dot product are not of length 1."""
+    ecg, labels = torch.tensor([[0.6, 0.8], [1.0, 0.0]]), labels_of([[1.0, 0.0], [0.0, 1.0]])
+    neutral = torch.tensor([0.8, 0.6])
+    scaled = [7 * own for own in labels]
+    for multi_label in (False, True):
+        fields = {"scale": 3.0, "phrase_scale": 10.0, "comparison_scale": 5.0, "multi_label": multi_label}
+        plain = zero_shot_scores(ecg, labels, neutral, **fields)
+        torch.testing.assert_close(zero_shot_scores(20 * ecg, scaled, 3 * neutral, **fields), plain)
