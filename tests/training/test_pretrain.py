@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoProcessor
 
 from mets_ecg.data.reports.cleaning import clean_report
 from mets_ecg.training.mets import METS
-from mets_ecg.training.pretrain import run_pretrain
+from mets_ecg.training.pretrain import METHODS, run_pretrain
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -124,7 +124,10 @@ def test_the_recipes_describe_a_model_and_a_processor(recipe, pretrain_arguments
         ["--config", str(recipe), "--output", str(tmp_path / "o"), "--text-model", pretrain_arguments.text_model],
     )
     arguments.processor["max_length"] = 40  # the tiny text model has no more positions
-    model, processor = METS(arguments).build()
+    if arguments.method == "c-melt" and not arguments.text_config:  # nor a mask token
+        arguments.text_config = {"model_type": "bert", "hidden_size": 20, "num_hidden_layers": 1}
+        arguments.text_config |= {"num_attention_heads": 2, "intermediate_size": 28}
+    model, processor = METHODS[arguments.method](arguments).build()
     assert model.config.ecg_config.sampling_rate == processor.feature_extractor.sampling_rate
 
 
