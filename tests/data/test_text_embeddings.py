@@ -64,3 +64,12 @@ def test_a_column_that_says_nothing_is_named(rows):
         read_texts(rows.select([1]), "findings")
     with pytest.raises(ValueError, match="no text column 'report_en': the corpus has report, findings"):
         read_texts(rows.remove_columns("report_en"), "report_en")
+
+
+def test_shares_say_how_often_each_text_is_drawn():
+    texts = RecordTexts(tuple("abcd"), torch.tensor([[0, 1, 2], [3, -1, -1], *[[2, -1, -1]] * 3]))
+    source = torch.Generator().manual_seed(0)
+    drawn = torch.cat([texts.draw(torch.arange(5), source) for _ in range(4000)])
+    often = torch.bincount(drawn, minlength=4) / len(drawn)
+    assert torch.allclose(often.double(), texts.draw_shares, atol=0.01)
+    assert float(texts.draw_shares.sum()) == pytest.approx(1)

@@ -39,9 +39,9 @@ def test_each_band_takes_its_ranks_and_never_the_text_itself(vectors, monkeypatc
 
 def test_every_text_is_drawn_about_as_often_as_records_have_it(vectors):
     counts = np.random.default_rng(0).integers(1, 20, size=300)
-    found = find_negatives(vectors, "semi-hard", 30, counts)
-    assert np.allclose(found.probabilities.sum(axis=1), 1, atol=1e-5)
     share = counts / counts.sum()
+    found = find_negatives(vectors, "semi-hard", 30, share)
+    assert np.allclose(found.probabilities.sum(axis=1), 1, atol=1e-5)
     often = np.bincount(found.candidates.ravel(), (share[:, None] * found.probabilities).ravel(), minlength=300)
     assert np.abs(often - share).sum() < 0.1
     assert found.told_by_text < 0.53
@@ -79,12 +79,12 @@ def test_lists_are_kept_and_found_again(tiny_text_model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     texts = ["sinus rhythm", "atrial fibrillation", "left axis", "normal ecg"]
-    first = load_negatives(texts, tiny_text_model, "hard", 2, counts=[1, 2, 1, 1])
+    first = load_negatives(texts, tiny_text_model, "hard", 2, shares=[0.2, 0.4, 0.2, 0.2])
     (saved,) = (tmp_path / "mets-ecg" / "negatives").iterdir()
     monkeypatch.setattr(negatives, "find_negatives", None)  # not called again
-    again = load_negatives(texts, tiny_text_model, "hard", 2, counts=[1, 2, 1, 1])
+    again = load_negatives(texts, tiny_text_model, "hard", 2, shares=[0.2, 0.4, 0.2, 0.2])
     assert (again.candidates == first.candidates).all() and again.describe() == first.describe()
     monkeypatch.undo()
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    load_negatives(texts[::-1], tiny_text_model, "hard", 2, counts=[1, 2, 1, 1])
+    load_negatives(texts[::-1], tiny_text_model, "hard", 2, shares=[0.2, 0.4, 0.2, 0.2])
     assert len(list(saved.parent.iterdir())) == 2

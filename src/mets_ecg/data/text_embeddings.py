@@ -93,6 +93,16 @@ class RecordTexts:
         return text_ids_per_record.gather(1, torch.multinomial(weights, 1, generator=generator))[:, 0]
 
     @cached_property
+    def draw_shares(self) -> torch.Tensor:
+        """How often `draw` gives each distinct text, over all records: `(distinct,)`, adding up to 1."""
+        present = self.text_ids_per_record >= 0
+        weights = self._weights.double()[self.text_ids_per_record.clamp(min=0)] * present
+        weights = weights / weights.sum(dim=1, keepdim=True)
+        shares = torch.zeros(len(self.distinct), dtype=torch.float64)
+        shares.index_add_(0, self.text_ids_per_record[present], weights[present])
+        return shares / len(present)
+
+    @cached_property
     def counts(self) -> torch.Tensor:
         """How many records contain each distinct text, `(distinct,)`."""
         present = self.text_ids_per_record[self.text_ids_per_record >= 0]

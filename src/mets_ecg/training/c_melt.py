@@ -219,7 +219,7 @@ class _TextSet:
                 arguments.negative_embedder,
                 arguments.negative_band,
                 arguments.negative_candidates,
-                counts=self.texts.counts.tolist(),
+                shares=self.texts.draw_shares.tolist(),
             )
 
     def choose(self, records: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:

@@ -74,7 +74,7 @@ class NegativeTexts:
 
 
 def find_negatives(
-    vectors: torch.Tensor, band: NegativeBand, num_candidates: int, counts: np.ndarray | None = None
+    vectors: torch.Tensor, band: NegativeBand, num_candidates: int, shares: np.ndarray | None = None
 ) -> NegativeTexts:
     """Return each text's candidates by exact search.
 
@@ -82,7 +82,7 @@ def find_negatives(
         vectors: `(texts, features)`.
         band: which texts; see the module.
         num_candidates: for each text; fewer where there are not so many.
-        counts: `(texts,)`, how many records have each; default one.
+        shares: `(texts,)`, how often each is drawn as a record's own, adding up to 1; default all alike.
 
     Raises:
         ValueError: there is one text: nothing can stand in for it.
@@ -109,7 +109,7 @@ def find_negatives(
         cosine[start : start + len(block)] = found.values[:, places].numpy()
     mean = vectors.double().mean(dim=0)
     any_two = (float(mean @ mean) * count - 1) / (count - 1)
-    share = np.ones(count) / count if counts is None else np.asarray(counts) / np.sum(counts)
+    share = np.full(count, 1 / count) if shares is None else np.asarray(shares)
     probabilities, drawn = _balance(candidates, share)
     return NegativeTexts(
         candidates,
@@ -137,7 +137,7 @@ def load_negatives(
     band: NegativeBand,
     num_candidates: int,
     *,
-    counts: Sequence[int],
+    shares: Sequence[float],
     batch_size: int = 64,
 ) -> NegativeTexts:
     """Return the candidates of distinct texts, from the cache if they are there.
@@ -147,7 +147,7 @@ def load_negatives(
         embedder: text encoder that compares them: a folder or a Hub id; the mean over its tokens is taken.
         band: which texts.
         num_candidates: for each text.
-        counts: how many records have each.
+        shares: how often each is drawn as a record's own, adding up to 1.
         batch_size: texts in one forward pass.
 
     Raises:
@@ -155,15 +155,14 @@ def load_negatives(
         OSError: there is no such text encoder.
     """
     model = load_text_model(embedder)
-    counts = [int(count) for count in counts]
-    settings = repr((text_model_digest(model), band, num_candidates, _SEMI_HARD, list(texts), counts))
+    settings = repr((text_model_digest(model), band, num_candidates, _SEMI_HARD, list(texts), list(shares)))
     key = hashlib.sha256(settings.encode()).hexdigest()[:24]
     path = Path(datasets.config.HF_DATASETS_CACHE) / "mets-ecg" / "negatives" / f"{key}.npz"
     if path.is_file():
         with np.load(path) as saved:
             return NegativeTexts(saved["candidates"], saved["probabilities"], *map(float, saved["figures"]))
     vectors = _embed(model, load_text_tokenizer(embedder), texts, batch_size)
-    found = find_negatives(vectors, band, num_candidates, np.array(counts))
+    found = find_negatives(vectors, band, num_candidates, np.array(shares))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.npz")
     figures = [found.similarity, found.random_similarity, found.told_by_text]
