@@ -2,8 +2,8 @@
 
 METS (arXiv 2303.12311) and C-MELT (arXiv 2410.02131) as Hugging Face models. Importing the package registers them, so
 that `AutoModel`, `AutoProcessor` and `pipeline("zero-shot-classification")` of transformers load their checkpoints.
-Corpora, training, evaluation and plots are in the subpackages `mets_ecg.data`, `.training`, `.evaluation`, `.io`, `.hub`
-and the module `.plotting`, imported when asked for.
+Corpora, training, evaluation and plots are in the subpackages `mets_ecg.data`, `.training`, `.evaluation`, `.io` and
+`.hub`, and the module `.plotting`, imported when asked for.
 """
 
 from importlib.metadata import PackageNotFoundError, version
