@@ -130,6 +130,30 @@ def downsample_mask(mask: torch.Tensor, stride: int) -> torch.Tensor:
     return mask[:, ::stride]
 
 
+def masked_ecg_input(
+    input_values: torch.Tensor,
+    ecg_attention_mask: torch.Tensor | None,
+    lead_mask: torch.Tensor | None,
+    *,
+    num_leads: int,
+    min_samples: int,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return a batch with 0 where a mask says that nothing was recorded, and its samples' mask as bool, or None.
+
+    Raises:
+        ValueError: as `check_ecg_input`.
+    """
+    check_ecg_input(input_values, ecg_attention_mask, lead_mask, num_leads=num_leads, min_samples=min_samples)
+    input_values = input_values.to(dtype)
+    if lead_mask is not None:
+        input_values = input_values.masked_fill((lead_mask == 0)[:, :, None], 0)
+    if ecg_attention_mask is None:
+        return input_values, None
+    sample_mask = ecg_attention_mask != 0
+    return input_values.masked_fill(~sample_mask[:, None, :], 0), sample_mask
+
+
 def check_ecg_input(
     input_values: torch.Tensor,
     ecg_attention_mask: torch.Tensor | None,

@@ -14,7 +14,7 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_ecg_text import ECGResNetConfig
-from .modeling_ecg_encoder import ECGEncoderOutput, ECGEncoderPreTrainedModel, check_ecg_input, downsample_mask
+from .modeling_ecg_encoder import ECGEncoderOutput, ECGEncoderPreTrainedModel, downsample_mask, masked_ecg_input
 
 
 def _convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int) -> nn.Conv2d:
@@ -181,20 +181,14 @@ class ECGResNetModel(ECGEncoderPreTrainedModel):
             ValueError: the input is not `(batch, leads, samples)` or is shorter than `config.frame_stride` samples, or
                 a mask does not fit it.
         """
-        check_ecg_input(
+        input_values, frame_mask = masked_ecg_input(
             input_values,
             ecg_attention_mask,
             lead_mask,
             num_leads=self.config.num_leads,
             min_samples=self.config.frame_stride,
+            dtype=self.dtype,
         )
-        input_values = input_values.to(self.dtype)
-        if lead_mask is not None:
-            input_values = input_values.masked_fill((lead_mask == 0)[:, :, None], 0)
-        frame_mask = None
-        if ecg_attention_mask is not None:
-            frame_mask = ecg_attention_mask != 0
-            input_values = input_values.masked_fill(~frame_mask[:, None, :], 0)
         hidden = input_values.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         hidden, frame_mask = self.stem(hidden, frame_mask)
         hidden_states = [hidden]

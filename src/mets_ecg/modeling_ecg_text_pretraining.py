@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_ecg_text import ECGTextConfig
 from .modeling_ecg_text import ECGTextModel, sigmoid_loss
+from .modeling_ecg_transformer import recorded_tokens
 
 
 @dataclass
@@ -272,7 +273,7 @@ class ECGTextForPreTraining(ECGTextModel):
             aligned: `(batch,)`, not 0 where a text is its ECG's own; None: no ETM, and all are.
             whole_input_ids: `(batch, tokens)`, without masked tokens; needed if `ets_inputs` is `"whole"`.
             positives: bool `(batch, batch)`, which ECG and text belong together in ETS; default each ECG and its own
-                text. Off in `training/c_melt.py`, which contrasts the batches of all processes.
+                text. Training over several processes contrasts their batches together, by `contrast`.
             ignored: bool `(batch, batch)`, pairs that are neither.
 
         Raises:
@@ -369,10 +370,7 @@ class ECGTextForPreTraining(ECGTextModel):
         length = ecg_config.frame_stride
         num_tokens = input_values.shape[2] // length
         target = input_values[:, :, : num_tokens * length].to(entering.dtype)
-        recorded = None
-        if ecg_attention_mask is not None:
-            samples = ecg_attention_mask[:, : num_tokens * length] != 0
-            recorded = samples.unflatten(1, (num_tokens, length)).all(dim=2)
+        recorded = None if ecg_attention_mask is None else recorded_tokens(ecg_attention_mask, length)
         if self.config.pretraining_config.mem_target_norm:
             target = _normalize_leads(target, None if recorded is None else recorded.repeat_interleave(length, dim=1))
         decoded = self.mem_head(entering, kept_tokens, num_tokens, recorded)
@@ -405,6 +403,18 @@ def _normalize_leads(signal: torch.Tensor, mask: torch.Tensor | None) -> torch.T
     return (signal - mean) / (variance + 1e-6).sqrt() * keep
 
 
+# How C-MELT's dual encoder differs from METS', as it was released.
+C_MELT_FIELDS = {
+    "projection_type": "linear-tanh",
+    "projection_dim": 768,
+    "similarity": "dot",
+    "logit_scale_init_value": 0.0,
+    "learn_logit_scale": False,
+    "freeze_text_model": False,
+    "pretraining_config": {},
+}
+
+
 def c_melt_config(text_config=None, **changes) -> ECGTextConfig:
     """Return the configuration of C-MELT as it was released.
 
@@ -427,13 +437,7 @@ def c_melt_config(text_config=None, **changes) -> ECGTextConfig:
     fields = {
         "ecg_config": {"model_type": "ecg_transformer"},
         "text_config": flan_t5_base if text_config is None else text_config,
-        "projection_type": "linear-tanh",
-        "projection_dim": 768,
-        "similarity": "dot",
-        "logit_scale_init_value": 0.0,
-        "learn_logit_scale": False,
-        "freeze_text_model": False,
-        "pretraining_config": {},
+        **C_MELT_FIELDS,
     }
     return ECGTextConfig(**{**fields, **changes})
 

@@ -15,7 +15,19 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .configuration_ecg_text import ECGTransformerConfig
-from .modeling_ecg_encoder import ECGEncoderOutput, ECGEncoderPreTrainedModel, check_ecg_input
+from .modeling_ecg_encoder import ECGEncoderOutput, ECGEncoderPreTrainedModel, masked_ecg_input
+
+
+def recorded_tokens(ecg_attention_mask: torch.Tensor, frame_stride: int) -> torch.Tensor:
+    """Return which tokens were recorded, bool `(batch, tokens)`: those of which all samples were.
+
+    Args:
+        ecg_attention_mask: `(batch, samples)`, not 0 where a sample was recorded.
+        frame_stride: samples of a token.
+    """
+    num_tokens = ecg_attention_mask.shape[1] // frame_stride
+    samples = ecg_attention_mask[:, : num_tokens * frame_stride] != 0
+    return samples.unflatten(1, (num_tokens, frame_stride)).all(dim=2)
 
 
 class ECGTransformerTokens(nn.Module):
@@ -206,16 +218,14 @@ class ECGTransformerModel(ECGEncoderPreTrainedModel):
                 it.
         """
         config = self.config
-        check_ecg_input(
-            input_values, ecg_attention_mask, lead_mask, num_leads=config.num_leads, min_samples=config.frame_stride
+        input_values, sample_mask = masked_ecg_input(
+            input_values,
+            ecg_attention_mask,
+            lead_mask,
+            num_leads=self.config.num_leads,
+            min_samples=self.config.frame_stride,
+            dtype=self.dtype,
         )
-        input_values = input_values.to(self.dtype)
-        if lead_mask is not None:
-            input_values = input_values.masked_fill((lead_mask == 0)[:, :, None], 0)
-        sample_mask = None
-        if ecg_attention_mask is not None:
-            sample_mask = ecg_attention_mask != 0
-            input_values = input_values.masked_fill(~sample_mask[:, None, :], 0)
         tokens, mask = self.tokens(input_values, sample_mask)
         if mask is not None:
             tokens = tokens.masked_fill(~mask[:, :, None], 0)

@@ -131,17 +131,10 @@ def test_the_recipes_describe_a_model_and_a_processor(recipe, pretrain_arguments
     assert model.config.ecg_config.sampling_rate == processor.feature_extractor.sampling_rate
 
 
-def test_mets_trains_a_transformer_by_the_fields_of_its_encoder_alone(pretrain_arguments, simulated_corpus):
-    encoder = {
-        "model_type": "ecg_transformer",
-        "conv_hidden_sizes": [10, 10, 10, 10],
-        "hidden_size": 24,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 26,
-        "position_kernel_size": 8,
-        "num_position_groups": 4,
-    }
+def test_mets_trains_a_transformer_by_the_fields_of_its_encoder_alone(
+    pretrain_arguments, c_melt_arguments, simulated_corpus
+):
+    encoder = c_melt_arguments.model["ecg_config"]
     model = {**pretrain_arguments.model, "ecg_config": encoder}
     metrics = run_pretrain(dataclasses.replace(pretrain_arguments, model=model, epochs=1), corpus=simulated_corpus)
     assert metrics["epochs"][0]["train_loss"] > 0

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from mets_ecg_cli.compare import CompareArguments
 
-from .report import REPORT, SCORES
+from .report import REPORT, SCORES, markdown_row
 from .statistics import auroc, compare_auroc, macro_average, plain_values
 
 
@@ -55,7 +55,7 @@ def run_compare(arguments: CompareArguments) -> dict:
         What `--json` prints.
 
     Raises:
-        FileNotFoundError: a folder is no report.
+        FileNotFoundError: a folder is not a report.
         ValueError: the reports are not of the same records with the same labels, or a line is not there.
     """
     first, second = _Report.read(arguments.first), _Report.read(arguments.second)
@@ -106,7 +106,7 @@ def _format(document: dict, report: _Report, difference, per_class) -> str:
     def add(name: str, first: float, second: float, change: float, low: float, high: float) -> None:
         shown = "-" if np.isnan(change) else f"{change:+.3f} ({low:+.3f} to {high:+.3f})"
         values = ["-" if np.isnan(value) else f"{value:.3f}" for value in (first, second)]
-        lines.append(f"| {name.replace('|', chr(92) + '|')} | {values[0]} | {values[1]} | {shown} |")
+        lines.append(markdown_row([name, *values, shown]))
 
     for i, code in enumerate(document["classes"]):
         ends = difference.per_class[i], difference.per_class_low[i], difference.per_class_high[i]

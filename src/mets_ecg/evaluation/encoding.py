@@ -82,11 +82,13 @@ def _output_of(model, pooled: torch.Tensor) -> torch.Tensor:
     return model.normalize_features(model.ecg_projection(pooled)).float()
 
 
-def with_random_ecg_encoder(model: ECGTextModel, seed: int) -> ECGTextModel:
-    """Return the same model with a new ECG encoder and ECG projection: what any training must surpass."""
+def with_random_ecg_encoder(model: ECGTextModel | ECGForSequenceClassification, seed: int):
+    """Return the same model with a new ECG encoder and ECG projection or head: what any training must surpass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         other = type(model)(model.config)
+    if isinstance(model, ECGForSequenceClassification):
+        return other.to(model.device).eval()
     other.text_model, other.text_projection = model.text_model, model.text_projection
     if model.config.text_centering:
         other.text_mean = model.text_mean

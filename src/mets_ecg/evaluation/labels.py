@@ -79,12 +79,17 @@ def load_labels(rows: Dataset | PreparedRows, task: Task) -> TaskLabels:
     if not counted.any():
         raise ValueError(f"task {task.name}: none of the {len(rows)} rows counts: all have {' or '.join(excluded)}")
     kept = np.flatnonzero(counted)
+    patients, records = name_owners(rows)
+    counts = {reason: int(marked.sum()) for reason, marked in excluded.items() if marked.any()}
+    return TaskLabels(tuple(task.classes), labels[kept], patients[kept], records[kept], kept, counts)
+
+
+def name_owners(rows: Dataset | PreparedRows) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's patient and record, their corpus before them; an unknown patient is one of its own."""
     corpora = rows["corpus"] if "corpus" in rows.column_names else [""] * len(rows)
     named = list(zip(corpora, rows["patient_id"], rows["record_id"], strict=True))
     patients = np.array([f"{corpus}/{patient or f'record {record}'}" for corpus, patient, record in named])
-    records = np.array([f"{corpus}/{record}" for corpus, _, record in named])
-    counts = {reason: int(marked.sum()) for reason, marked in excluded.items() if marked.any()}
-    return TaskLabels(tuple(task.classes), labels[kept], patients[kept], records[kept], kept, counts)
+    return patients, np.array([f"{corpus}/{record}" for corpus, _, record in named])
 
 
 def _classes_of(rows, column: str) -> tuple[list[str], list[set[str] | None]]:

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mets_ecg_cli.probe import ProbeArguments
 
@@ -160,12 +159,7 @@ def run_probe(arguments: ProbeArguments) -> dict:
             raise ValueError(f"there is nothing {why}: name a part by --{part}")
     seen = checkpoint.check_seen(parts, refuse=arguments.refuse_seen)
     model = checkpoint.load_model()
-    if checkpoint.classifies:
-        with torch.random.fork_rng():
-            torch.manual_seed(arguments.seed)
-            untrained = type(model)(model.config).to(model.device).eval()
-    else:
-        untrained = with_random_ecg_encoder(model, arguments.seed)
+    untrained = with_random_ecg_encoder(model, arguments.seed)
     labels: dict[str, TaskLabels] = {}
     encoded: dict[str, list[EncodedECGs]] = {}
     for part in ("train", "validation", "test"):

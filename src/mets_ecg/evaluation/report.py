@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -137,7 +138,7 @@ def _markdown(document: dict, table: ResultTable, figures: dict[str, str]) -> st
         lines.append(f"- **The checkpoint was trained or chosen on {what} of {corpus}.**")
     heading, rows = table.cells()
     lines += [f"- {line.strip('()')}" for line in heading[1:]]
-    lines += ["", _row(rows[0]), "| --- " * len(rows[0]) + "|", *map(_row, rows[1:]), ""]
+    lines += ["", markdown_row(rows[0]), "| --- " * len(rows[0]) + "|", *map(markdown_row, rows[1:]), ""]
     if table.task.unit != "record":
         lines += _by_patient(table)
     for name, caption in figures.items():
@@ -150,14 +151,15 @@ def _markdown(document: dict, table: ResultTable, figures: dict[str, str]) -> st
 def _by_patient(table: ResultTable) -> list[str]:
     name = next(iter(table.lines.values())).name
     lines = [f"By patient: {table.task.unit}s of each class, and of how many the best score ({name}) is right.", ""]
-    lines += [_row(["", *table.labels.classes]), "| --- " * (len(table.labels.classes) + 1) + "|"]
+    lines += [markdown_row(["", *table.labels.classes]), "| --- " * (len(table.labels.classes) + 1) + "|"]
     for patient, own in table.by_patient().items():
         cells = [
             f"{own[code]['right']} of {own[code]['records']}" if code in own else "" for code in table.labels.classes
         ]
-        lines.append(_row([patient, *cells]))
+        lines.append(markdown_row([patient, *cells]))
     return [*lines, ""]
 
 
-def _row(cells: list[str]) -> str:
+def markdown_row(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table; class codes may have a bar in them."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -16,6 +16,7 @@ from mets_ecg_cli.retrieve import RetrieveArguments
 from ..data.text_embeddings import read_texts
 from .checkpoints import Checkpoint
 from .encoding import encode_ecgs
+from .labels import name_owners
 from .statistics import bootstrap_mean, plain_values
 from .zero_shot import embed_record_texts
 
@@ -89,7 +90,7 @@ def run_retrieve(arguments: RetrieveArguments) -> dict:
     (encoded,) = encode_ecgs([model], rows, progress=True)
     text_embeds = embed_record_texts(model, processor, list(groups))
     numbers = np.arange(len(groups))
-    patients = np.array([f"{p or f'record {r}'}" for p, r in zip(rows["patient_id"], rows["record_id"], strict=True)])
+    patients, _ = name_owners(rows)
     # A text may be of several patients: to draw texts by patient, the first one's stands for it.
     _, first = np.unique(group_of, return_index=True)
     directions = {

@@ -15,10 +15,8 @@ from ..data.prepared_rows import PreparedRows
 from ..data.reports.vocabulary import report_tokenizer
 from ..data.text_embeddings import index_texts
 from ..evaluation.encoding import encode_ecgs
-from ..evaluation.labels import load_labels
-from ..evaluation.statistics import auroc, macro_average
-from ..evaluation.zero_shot import score_prompts
-from ..modeling_ecg_text_pretraining import ECGTextForPreTraining
+from ..modeling_ecg_text_pretraining import C_MELT_FIELDS, ECGTextForPreTraining
+from ..modeling_ecg_transformer import recorded_tokens
 from ..text_models import build_text_model
 from .augmentation import augment
 from .ecg_text_method import ECGTextMethod
@@ -38,15 +36,7 @@ class CMelt(ECGTextMethod):
 
     name = "c-melt"
     model_class = ECGTextForPreTraining
-    model_defaults = {
-        "projection_type": "linear-tanh",
-        "projection_dim": 768,
-        "similarity": "dot",
-        "logit_scale_init_value": 0.0,
-        "learn_logit_scale": False,
-        "freeze_text_model": False,
-        "pretraining_config": {},
-    }
+    model_defaults = C_MELT_FIELDS
 
     def build(self):
         """Return a model with a new ECG encoder, and its processor; see `ECGTextMethod.build`.
@@ -73,11 +63,9 @@ class CMelt(ECGTextMethod):
         self.counts = {"train": len(kept), "without_text": len(train) - len(kept), "distinct_texts": distinct}
         self.validation = None
         if validation is not None:
-            own, texts = self._read_texts(validation)
-            if len(own) < 2:
-                raise ValueError("a contrastive loss needs at least 2 validation records: name others by --validation")
+            own, texts = self._read_validation_texts(validation)
             self.validation, self.validation_texts = validation, _TextSet(self, texts)
-            self.validation_rows = validation.select(own)
+            self.validation_rows, self.truth = validation.select(own), self._validation_labels(validation)
         return train.select(kept)
 
     def describe_negatives(self) -> str:
@@ -108,9 +96,7 @@ class CMelt(ECGTextMethod):
             length = self.model.config.ecg_config.frame_stride
             num_tokens = batch["input_values"].shape[2] // length
             samples = batch.get("ecg_attention_mask")
-            recorded = None
-            if samples is not None:
-                recorded = (samples[:, : num_tokens * length] != 0).unflatten(1, (num_tokens, length)).all(dim=2)
+            recorded = None if samples is None else recorded_tokens(samples, length)
             batch["kept_tokens"] = draw_kept_tokens(
                 len(batch["index"]), num_tokens, self.parts.mem_ratio, generator, recorded
             )
@@ -183,20 +169,11 @@ class CMelt(ECGTextMethod):
         measured = {"validation_loss": total, **{f"validation_{name}": term for name, term in terms.items()}}
         if weights["etm"]:
             measured["validation_etm_accuracy"] = right / weights["etm"]
-        measured |= self._zero_shot()
+        if self.truth is not None:
+            (encoded,) = encode_ecgs([model], own_share(self.validation))
+            measured |= self._zero_shot(gather_in_order(encoded.outputs, len(self.validation)), self.truth)
         model.train()
         return measured
-
-    def _zero_shot(self) -> dict[str, float]:
-        rows = self.validation
-        if self.task is None or self.task.label_column not in rows.column_names:
-            return {}
-        truth = load_labels(rows, self.task)
-        (encoded,) = encode_ecgs([self.model], own_share(rows))
-        embeds = gather_in_order(encoded.outputs, len(rows))
-        prompts = self.task.phrase_prompts(*(self.processor.languages or ()))
-        scores = score_prompts(self.model, self.processor, embeds[truth.rows], prompts)
-        return {"zero_shot_macro_auroc": macro_average(auroc(truth.labels, scores))}
 
 
 class _TextSet:

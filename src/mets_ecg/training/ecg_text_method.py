@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
+
 from mets_ecg_cli.pretrain import PretrainArguments
 
 from ..configuration_ecg_text import build_ecg_config
 from ..data.prepared_rows import PreparedRows
 from ..data.text_embeddings import read_texts
+from ..evaluation.labels import TaskLabels, load_labels
+from ..evaluation.statistics import auroc, macro_average
 from ..evaluation.tasks import Task
+from ..evaluation.zero_shot import score_prompts
 from ..feature_extraction_ecg import ECGFeatureExtractor
 from ..modeling_ecg_text import ECGTextModel
 from ..processing_ecg import ECGProcessor
@@ -91,3 +96,21 @@ class ECGTextMethod(Method):
         texts = read_texts(rows, self.arguments.text_column)
         kept = [i for i, own in enumerate(texts) if own]
         return kept, [texts[i] for i in kept]
+
+    def _read_validation_texts(self, rows: PreparedRows) -> tuple[list[int], list[tuple[str, ...]]]:
+        """Return what `_read_texts` does, of rows that a contrast is measured on."""
+        kept, texts = self._read_texts(rows)
+        if len(kept) < 2:
+            raise ValueError("a contrastive loss needs at least 2 validation records: name others by --validation")
+        return kept, texts
+
+    def _validation_labels(self, rows: PreparedRows) -> TaskLabels | None:
+        """Return the labels of the task; None where there is no task, or the rows have none of its labels."""
+        has_labels = self.task is not None and self.task.label_column in rows.column_names
+        return load_labels(rows, self.task) if has_labels else None
+
+    def _zero_shot(self, ecg_embeds: torch.Tensor, truth: TaskLabels) -> dict[str, float]:
+        """Return the zero-shot macro AUROC from vectors of all validation rows, `(records, projection_dim)`."""
+        prompts = self.task.phrase_prompts(*(self.processor.languages or ()))
+        scores = score_prompts(self.model, self.processor, ecg_embeds[truth.rows], prompts)
+        return {"zero_shot_macro_auroc": macro_average(auroc(truth.labels, scores))}

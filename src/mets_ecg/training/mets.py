@@ -7,9 +7,6 @@ import torch
 from ..data.prepared_rows import PreparedRows
 from ..data.text_embeddings import RecordTexts, encode_texts, index_texts
 from ..evaluation.encoding import encode_ecgs
-from ..evaluation.labels import load_labels
-from ..evaluation.statistics import auroc, macro_average
-from ..evaluation.zero_shot import score_prompts
 from ..modeling_ecg_text import info_nce_loss, pair_texts, vocabulary_loss
 from .augmentation import augment
 from .ecg_text_method import ECGTextMethod
@@ -84,15 +81,12 @@ class _Validation:
     """The loss and the zero-shot macro AUROC on the validation rows, which are encoded once for both."""
 
     def __init__(self, method: METS, rows: PreparedRows):
-        self.method, self.task, self.rows = method, method.task, rows
-        self.kept, self._own_texts = method._read_texts(rows)
-        if len(self.kept) < 2:
-            raise ValueError("a contrastive loss needs at least 2 validation records: name others by --validation")
+        self.method, self.rows = method, rows
+        self.kept, self._own_texts = method._read_validation_texts(rows)
         self.texts = method._encode(self._own_texts)
         if method.frozen:
             self._own_texts = None
-        has_labels = self.task is not None and self.task.label_column in rows.column_names
-        self.truth = load_labels(rows, self.task) if has_labels else None
+        self.truth = method._validation_labels(rows)
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
@@ -104,9 +98,7 @@ class _Validation:
         scale = float(model.logit_scale.exp().clamp(max=model.config.logit_scale_max))
         measured = {"validation_loss": self._loss(embeds[self.kept], text_embeds, texts, scale)}
         if self.truth is not None:
-            prompts = self.task.phrase_prompts(*(self.method.processor.languages or ()))
-            scores = score_prompts(model, self.method.processor, embeds[self.truth.rows], prompts)
-            measured["zero_shot_macro_auroc"] = macro_average(auroc(self.truth.labels, scores))
+            measured |= self.method._zero_shot(embeds, self.truth)
         return measured
 
     def _loss(self, embeds: torch.Tensor, text_embeds: torch.Tensor, texts: RecordTexts, scale: float) -> float:
