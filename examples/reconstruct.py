@@ -2,7 +2,8 @@
 
     python examples/reconstruct.py --model c-melt-small --recording recording.hea --output masked.png
 
-Three in four of the ECG's tokens are dropped; what is decoded in their places is drawn in red over the recording.
+A part of the ECG's tokens is dropped, as in training; what is decoded in their places is drawn in red over the
+recording.
 """
 
 from __future__ import annotations
@@ -34,16 +35,18 @@ def main() -> None:
     ratio, rate = model.config.pretraining_config.mem_ratio, model.config.ecg_config.sampling_rate
     num_tokens = model.ecg_model.num_tokens(inputs["input_values"].shape[2])
     generator = torch.Generator().manual_seed(options.seed)
+    kept = draw_kept_tokens(1, num_tokens, ratio, generator)
     with torch.no_grad():
-        output = model(**inputs, kept_tokens=draw_kept_tokens(1, num_tokens, ratio, generator))
+        output = model(**inputs, kept_tokens=kept)
     signal = inputs["input_values"][0].numpy()
     decoded = np.full_like(signal, np.nan)
     length = output.reconstruction.shape[2]
     seen = signal[:, :length]
     scale, offset = seen.std(axis=1, ddof=1, keepdims=True), seen.mean(axis=1, keepdims=True)
-    dropped = output.mem_mask[0].repeat_interleave(model.config.ecg_config.frame_stride).numpy()
+    dropped = torch.ones(num_tokens, dtype=torch.bool).index_fill(0, kept[0], False)
+    dropped = dropped.repeat_interleave(model.config.ecg_config.frame_stride).numpy()
     decoded[:, :length] = np.where(dropped, output.reconstruction[0].numpy() * scale + offset, np.nan)
-    title = f"{num_tokens - int(output.mem_mask.sum())} of {num_tokens} tokens seen, the others decoded"
+    title = f"{kept.shape[1]} of {num_tokens} tokens seen, the others decoded"
     names = processor.feature_extractor.lead_names
     plot_ecg(signal, sampling_rate=rate, lead_names=names, title=title, overlay=decoded).savefig(options.output)
 

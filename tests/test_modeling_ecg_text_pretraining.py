@@ -292,6 +292,15 @@ def test_a_target_as_it_was_recorded():
 
 
 @torch.no_grad()
+def test_the_error_of_all_tokens():
+    dropped, every = build()(**batch()), build(own={"mem_tokens": "all"})(**batch())
+    error = (every.reconstruction - every.mem_target).square().unflatten(2, (PATCHES, PATCH)).mean(dim=(1, 3))
+    close(every.mem_loss, error.mean())
+    close(dropped.mem_loss, error[dropped.mem_mask].mean())
+    assert every.mem_mask.all() and not dropped.mem_mask.all()
+
+
+@torch.no_grad()
 def test_a_term_is_there_if_its_input_is():
     model = build()
     assert model(**batch(kept_tokens=None)).mem_loss is None

@@ -340,6 +340,8 @@ class ECGTextPreTrainingConfig(StrictConfig):
         num_mem_attention_heads: of each; must divide `mem_hidden_size`.
         mem_target_norm: reconstruct each lead with mean 0 and variance 1 over the recording.
         mem_ratio: part of the tokens of an ECG that are dropped, and reconstructed.
+        mem_tokens: which tokens' error counts: `"dropped"`, as released, or `"all"`: small models learn first to carry
+            what they see, and by that to tell what they do not.
         mlm_probability: part of the tokens of a text that are masked, and predicted.
         mem_weight, mlm_weight, etm_weight, ets_weight: of masked ECG modelling, masked language modelling, ECG-text
             matching and the ECG-text sigmoid contrast; 0 leaves a part out.
@@ -347,6 +349,7 @@ class ECGTextPreTrainingConfig(StrictConfig):
             `"siglip"` (the same with a learned scale and bias on vectors of length 1).
         ets_inputs: `"masked"`: the contrast is of masked ECGs and texts, in one pass, as released; `"whole"`: of whole
             ones, in a second pass of both encoders.
+        initializer_range: standard deviation of new linear weights outside the two encoders.
 
     Source: C-MELT (arXiv 2410.02131) and its released code.
     """
@@ -364,6 +367,7 @@ class ECGTextPreTrainingConfig(StrictConfig):
     num_mem_attention_heads: int = positive(default=6)
     mem_target_norm: bool = True
     mem_ratio: int | float = probability(default=0.75)
+    mem_tokens: Literal["dropped", "all"] = "dropped"
     mlm_probability: int | float = probability(default=0.25)
     mem_weight: int | float = weight(default=1.0)
     mlm_weight: int | float = weight(default=1.0)
@@ -371,6 +375,7 @@ class ECGTextPreTrainingConfig(StrictConfig):
     ets_weight: int | float = weight(default=1.0)
     ets_type: Literal["mean", "sum", "siglip"] = "mean"
     ets_inputs: Literal["masked", "whole"] = "masked"
+    initializer_range: int | float = positive(default=0.02)
 
     def validate_mem(self):
         """Check that the decoder can be built, and that it reads a layer's input."""

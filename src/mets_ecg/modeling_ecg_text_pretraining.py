@@ -30,7 +30,7 @@ class ECGTextPreTrainingOutput(ModelOutput):
 
     Args:
         loss: scalar, the weighted sum of the terms.
-        mem_loss: scalar, squared error of dropped ECG tokens, mean over their values and over tokens.
+        mem_loss: scalar, squared error of ECG tokens, the dropped ones or all, mean over their values and over tokens.
         mlm_loss: scalar, cross-entropy of masked text tokens, mean over tokens.
         etm_loss: scalar, cross-entropy of whether ECG and text belong together.
         ets_loss: scalar, of the pairs of the batch, see `sigmoid_loss`.
@@ -39,7 +39,7 @@ class ECGTextPreTrainingOutput(ModelOutput):
         etm_logits: `(batch, 2)`: apart, together.
         reconstruction: `(batch, leads, tokens * samples of a token)`, the decoded ECG, in the target's scale.
         mem_target: `(batch, leads, tokens * samples of a token)`.
-        mem_mask: bool `(batch, tokens)`, True where a token was dropped and counts in `mem_loss`.
+        mem_mask: bool `(batch, tokens)`, True where a token counts in `mem_loss`.
     """
 
     loss: torch.FloatTensor | None = None
@@ -206,10 +206,11 @@ class ECGTextForPreTraining(ECGTextModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
+        std = self.config.pretraining_config.initializer_range
         if isinstance(module, (nn.Linear, nn.Embedding)):  # what reaches here is no part of the encoders
-            init.normal_(module.weight, std=0.02)
+            init.normal_(module.weight, std=std)
         elif isinstance(module, MaskedECGHead):
-            init.normal_(module.mask_token, std=0.02)
+            init.normal_(module.mask_token, std=std)
         elif module is self and hasattr(self, "logit_bias"):  # not yet while the parent is made
             init.constant_(self.logit_bias, -10.0)
 
@@ -382,9 +383,10 @@ class ECGTextForPreTraining(ECGTextModel):
             error = (error * counted).sum(dim=2) / counted.sum(dim=2).clamp(min=1)
         else:
             error = error.mean(dim=2)
-        dropped = torch.ones(batch, num_tokens + 1, dtype=torch.bool, device=error.device)
-        dropped.scatter_(1, torch.where(kept_tokens >= 0, kept_tokens, num_tokens), False)
-        output.mem_mask = dropped[:, :num_tokens] if recorded is None else dropped[:, :num_tokens] & recorded
+        counts = torch.ones(batch, num_tokens + 1, dtype=torch.bool, device=error.device)
+        if self.config.pretraining_config.mem_tokens == "dropped":
+            counts.scatter_(1, torch.where(kept_tokens >= 0, kept_tokens, num_tokens), False)
+        output.mem_mask = counts[:, :num_tokens] if recorded is None else counts[:, :num_tokens] & recorded
         output.mem_loss = (error * output.mem_mask).sum() / output.mem_mask.sum().clamp(min=1)
         output.mem_target = target
         output.reconstruction = decoded.view(batch, num_tokens, leads, length).transpose(1, 2).flatten(2)

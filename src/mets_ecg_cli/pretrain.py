@@ -13,7 +13,7 @@ from .parser import argument
 TextColumn = Literal["report", "report_en", "findings"]
 
 # Which other texts stand in for a record's own; see `mets_ecg.training.negatives`.
-NegativeBand = Literal["farthest", "semi-hard", "hard"]
+NegativeBand = Literal["farthest", "random", "semi-hard", "hard"]
 
 
 @dataclass(kw_only=True)

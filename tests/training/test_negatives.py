@@ -37,6 +37,15 @@ def test_each_band_takes_its_ranks_and_never_the_text_itself(vectors, monkeypatc
     assert found.random_similarity == pytest.approx(others.mean(), abs=1e-5)
 
 
+def test_random_texts_are_neither_near_nor_far_and_the_same_each_time(vectors):
+    found = find_negatives(vectors, "random", 20)
+    assert (found.candidates != np.arange(300)[:, None]).all()
+    assert all(len(set(own)) == 20 for own in found.candidates.tolist())
+    assert ranks(vectors, found.candidates).mean() == pytest.approx(149, abs=5)
+    assert found.similarity == pytest.approx(found.random_similarity, abs=0.02)
+    assert np.array_equal(found.candidates, find_negatives(vectors, "random", 20).candidates)
+
+
 def test_every_text_is_drawn_about_as_often_as_records_have_it(vectors):
     counts = np.random.default_rng(0).integers(1, 20, size=300)
     share = counts / counts.sum()

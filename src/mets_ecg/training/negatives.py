@@ -3,6 +3,7 @@
 Every distinct text is embedded once by a frozen text encoder, and gets a list of candidates by similarity:
 
 - `farthest`: the least similar ones, as C-MELT draws them: easy, and often the same few outliers.
+- `random`: any others.
 - `semi-hard`: spread over the ranks from the 1st to the 10th percent of the most similar ones.
 - `hard`: the most similar ones. Many say the same in other words.
 
@@ -97,16 +98,18 @@ def find_negatives(
         first, last = int(_SEMI_HARD[0] * count), max(int(_SEMI_HARD[1] * count), int(_SEMI_HARD[0] * count) + kept)
         first, last = max(0, min(first, count - 1 - kept)), min(last, count - 1)
     places = torch.from_numpy(np.linspace(first, last - 1, kept).round().astype(np.int64))
+    generator = torch.Generator().manual_seed(0)
     candidates, cosine = np.empty((count, kept), dtype=np.int32), np.empty((count, kept), dtype=np.float32)
     for start in range(0, count, _BLOCK):
         block = vectors[start : start + _BLOCK]
         cosines = block @ vectors.T
         own = torch.arange(start, start + len(block))
+        ranked = torch.rand(cosines.shape, generator=generator) if band == "random" else cosines
         # The text itself goes behind all others, whichever end is searched.
-        cosines[torch.arange(len(block)), own] = torch.inf if band == "farthest" else -torch.inf
-        found = cosines.topk(last, dim=1, largest=band != "farthest", sorted=True)
-        candidates[start : start + len(block)] = found.indices[:, places].numpy()
-        cosine[start : start + len(block)] = found.values[:, places].numpy()
+        ranked[torch.arange(len(block)), own] = torch.inf if band == "farthest" else -torch.inf
+        found = ranked.topk(last, dim=1, largest=band != "farthest", sorted=True).indices[:, places]
+        candidates[start : start + len(block)] = found.numpy()
+        cosine[start : start + len(block)] = cosines.gather(1, found).numpy()
     mean = vectors.double().mean(dim=0)
     any_two = (float(mean @ mean) * count - 1) / (count - 1)
     share = np.full(count, 1 / count) if shares is None else np.asarray(shares)
