@@ -81,25 +81,87 @@ def transformers_log(caplog):
     logger.removeHandler(caplog.handler)
 
 
-@pytest.fixture
-def pretrain_arguments(tmp_path, tiny_text_model):
-    """Arguments of a pre-training run that takes seconds; override by `dataclasses.replace`."""
+@pytest.fixture(scope="session")
+def make_pretrain_arguments(tiny_text_model):
+    """Makes the arguments of a METS run that takes seconds, for an output folder."""
     from mets_ecg_cli.pretrain import PretrainArguments
 
-    return PretrainArguments(
-        output=str(tmp_path / "checkpoint"),
-        text_model=tiny_text_model,
-        model={
-            "ecg_config": {"hidden_sizes": [6, 10, 14], "depths": [1, 1, 1]},
-            "projection_dim": 17,
-            "text_pooling": "mean",
-            "text_centering": True,
-        },
-        feature_extractor={"sampling_rate": 100, "max_duration": 10.0, "bandpass": None},
-        processor={"report_template": "{}", "max_length": 40},
-        task="simulated",
-        epochs=2,
-        batch_size=16,
-        optimizer="adamw",
-        learning_rate=3e-3,
-    )
+    def make(output):
+        return PretrainArguments(
+            output=str(output),
+            text_model=tiny_text_model,
+            model={
+                "ecg_config": {"hidden_sizes": [6, 10, 14], "depths": [1, 1, 1]},
+                "projection_dim": 17,
+                "text_pooling": "mean",
+                "text_centering": True,
+            },
+            feature_extractor={"sampling_rate": 100, "max_duration": 10.0, "bandpass": None},
+            processor={"report_template": "{}", "max_length": 40},
+            task="simulated",
+            epochs=2,
+            batch_size=16,
+            optimizer="adamw",
+            learning_rate=3e-3,
+        )
+
+    return make
+
+
+@pytest.fixture
+def pretrain_arguments(tmp_path, make_pretrain_arguments):
+    """Arguments of a METS run that takes seconds; override by `dataclasses.replace`."""
+    return make_pretrain_arguments(tmp_path / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def make_c_melt_arguments(tiny_text_model):
+    """Makes the arguments of a C-MELT run that takes seconds, for an output folder."""
+    from mets_ecg_cli.pretrain import PretrainArguments
+
+    def make(output):
+        return PretrainArguments(
+            output=str(output),
+            method="c-melt",
+            text_column="report_en",
+            text_config={
+                "model_type": "bert",
+                "hidden_size": 20,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 28,
+            },
+            model={
+                "ecg_config": {
+                    "model_type": "ecg_transformer",
+                    "conv_hidden_sizes": [10, 10, 10, 10],
+                    "hidden_size": 24,
+                    "num_hidden_layers": 1,
+                    "num_attention_heads": 2,
+                    "intermediate_size": 26,
+                    "position_kernel_size": 8,
+                    "num_position_groups": 4,
+                },
+                "projection_dim": 16,
+                "text_pooling": "mean",
+                "pretraining_config": {
+                    "num_fusion_layers": 2,
+                    "num_fusion_attention_heads": 2,
+                    "fusion_intermediate_size": 22,
+                    "mem_layer": 1,
+                    "mem_hidden_size": 12,
+                    "num_mem_layers": 1,
+                    "num_mem_attention_heads": 2,
+                },
+            },
+            feature_extractor={"sampling_rate": 100, "bandpass": None},
+            processor={"neutral_phrase": None, "report_template": "{}"},
+            negative_embedder=tiny_text_model,
+            negative_candidates=5,
+            epochs=2,
+            batch_size=16,
+            learning_rate=0.003,
+            optimizer="adamw",
+        )
+
+    return make

@@ -16,77 +16,9 @@ import torch
 from torch.nn import functional
 from transformers import T5Config, T5EncoderModel
 
-TABLE = Path(__file__).parent / "fixtures" / "dbeta_state_dict.tsv"
+from mets_ecg.hub.converters.dbeta import DBETA
 
-# Released name -> ours; the first pattern that matches the whole name counts, None says that we compute the tensor.
-_ATTENTION = {"self_attn.q_proj": "attention.query", "self_attn.k_proj": "attention.key"}
-_ATTENTION |= {"self_attn.v_proj": "attention.value", "self_attn.out_proj": "attention.output"}
-_PARTS_OF_ECG_LAYERS = {
-    **_ATTENTION,
-    "self_attn_layer_norm": "attention_norm",
-    "fc1": "intermediate",
-    "fc2": "output",
-    "final_layer_norm": "output_norm",
-}
-_PARTS_OF_FUSION_LAYERS = {
-    f"{theirs}.{part}": f"{ours}.{own}"
-    for theirs, ours in (("attention", "attention"), ("crossattention", "cross_attention"))
-    for part, own in (
-        ("self.query", "query"),
-        ("self.key", "key"),
-        ("self.value", "value"),
-        ("output.dense", "output"),
-        ("output.LayerNorm", "norm"),
-    )
-} | {"intermediate.dense": "intermediate", "output.dense": "output", "output.LayerNorm": "norm"}
-_PARTS_OF_DECODER_LAYERS = {
-    "attn.in_proj_": "query_key_value.",
-    "attn.out_proj.": "attention_output.",
-    "ln_1.": "attention_norm.",
-    "ln_2.": "output_norm.",
-    "mlp.c_fc.": "intermediate.",
-    "mlp.c_proj.": "output.",
-}
-_STREAMS = (("language", "text"), ("ecg", "ecg"))
-OUR_NAMES = (
-    ("class_embedding", "ecg_model.class_token"),
-    (r"ecg_encoder\.feature_extractor\.conv_layers\.(\d+)\.0\.weight", r"ecg_model.tokens.convolutions.\1.weight"),
-    (r"ecg_encoder\.feature_extractor\.conv_layers\.0\.2\.(\w+)", r"ecg_model.tokens.channel_norm.\1"),
-    (r"ecg_encoder\.layer_norm\.(\w+)", r"ecg_model.tokens.norm.\1"),
-    (r"ecg_encoder\.post_extract_proj\.(\w+)", r"ecg_model.tokens.projection.\1"),
-    (r"ecg_encoder\.conv_pos\.pos_conv\.0\.weight_g", "ecg_model.positions.gain"),
-    (r"ecg_encoder\.conv_pos\.pos_conv\.0\.weight_v", "ecg_model.positions.direction"),
-    (r"ecg_encoder\.conv_pos\.pos_conv\.0\.bias", "ecg_model.positions.bias"),
-    (r"ecg_encoder\.encoder\.layer_norm\.(\w+)", r"ecg_model.norm.\1"),
-    *(
-        (rf"ecg_encoder\.encoder\.layers\.(\d+)\.{re.escape(part)}\.(\w+)", rf"ecg_model.encoder_layers.\1.{own}.\2")
-        for part, own in _PARTS_OF_ECG_LAYERS.items()
-    ),
-    (r"language_encoder\.(.+)", r"text_model.\1"),
-    *((rf"multi_modal_{theirs}_proj\.(\w+)", rf"{ours}_projection.0.\1") for theirs, ours in _STREAMS),
-    *((rf"unimodal_{theirs}_pooler\.dense\.(\w+)", rf"{ours}_projection.1.\1") for theirs, ours in _STREAMS),
-    *((rf"multi_modal_{theirs}_pooler\.dense\.(\w+)", rf"{ours}_fusion_pooler.\1") for theirs, ours in _STREAMS),
-    *(
-        (rf"multi_modal_{theirs}_layers\.(\d+)\.{re.escape(part)}\.(\w+)", rf"{ours}_fusion_layers.\1.{own}.\2")
-        for theirs, ours in _STREAMS
-        for part, own in _PARTS_OF_FUSION_LAYERS.items()
-    ),
-    (r"modality_type_embeddings\.weight", "modality_embeddings.weight"),
-    (r"mim_head\.decoder_pos_embed\.pe", None),
-    (r"mim_head\.mask_token", "mem_head.mask_token"),
-    (r"mim_head\.decoder_embed\.(\w+)", r"mem_head.embedding.\1"),
-    (r"mim_head\.decoder_norm\.(\w+)", r"mem_head.norm.\1"),
-    (r"mim_head\.decoder_pred\.(\w+)", r"mem_head.prediction.\1"),
-    *(
-        (rf"mim_head\.decoder\.resblocks\.(\d+)\.{re.escape(part)}(\w+)", rf"mem_head.decoder_layers.\1.{own}\2")
-        for part, own in _PARTS_OF_DECODER_LAYERS.items()
-    ),
-    (r"mlm_head\.transform\.dense\.(\w+)", r"mlm_head.dense.\1"),
-    (r"mlm_head\.transform\.LayerNorm\.(\w+)", r"mlm_head.norm.\1"),
-    (r"mlm_head\.decoder\.weight", "mlm_head.decoder.weight"),
-    (r"mlm_head\.bias", "mlm_head.decoder.bias"),
-    (r"itm_head\.fc\.(\w+)", r"etm_head.\1"),
-)
+TABLE = Path(__file__).parent / "fixtures" / "dbeta_state_dict.tsv"
 
 
 def read_table() -> dict[str, tuple[int, ...]]:
@@ -97,11 +29,7 @@ def read_table() -> dict[str, tuple[int, ...]]:
 
 def our_name(name: str) -> str | None:
     """Return our name of a released tensor, or None where we compute it."""
-    for pattern, ours in OUR_NAMES:
-        match = re.fullmatch(pattern, name)
-        if match:
-            return None if ours is None else match.expand(ours)
-    raise KeyError(f"no rule for {name}")
+    return DBETA.our_name(name)
 
 
 def released_state_dict(ours: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -42,7 +42,7 @@ def test_a_recording_of_the_demo_is_asked(site, tmp_path, tiny_checkpoint):
     code = f"""
 import json, mets_ecg
 from transformers import pipeline
-from mets_ecg.resources import resource
+from mets_ecg_cli.resources import resource
 assert {str(site)!r} in mets_ecg.__file__
 assert {str(site)!r} in str(resource("configs", "demo.yaml"))
 record = resource("records", "00338_hr.hea").with_suffix("")

@@ -36,9 +36,9 @@ from mets_ecg import ECGFeatureExtractor
 from mets_ecg.data.prepare import prepare
 from mets_ecg.data.simulator.corpus import simulate_corpus
 from mets_ecg.recordings import read_recording
-from mets_ecg.resources import resource
 from mets_ecg.signals import decode_signal
 from mets_ecg_cli.parser import read_yaml
+from mets_ecg_cli.resources import find_recipe
 
 try:
     import neurokit2
@@ -88,7 +88,7 @@ def measure_preparing(options: argparse.Namespace, folder: Path) -> list[dict]:
     few = rows.select(range(min(len(rows), options.num_records // 4)))
     arrays = [decode_signal(row).astype(np.float64) for row in few]
     arrays_of_neurokit = arrays[: max(1, options.num_records // 20)]
-    recipe = read_yaml(resource("configs", "mets-small.yaml"))["feature_extractor"]
+    recipe = read_yaml(find_recipe("mets-small"))["feature_extractor"]
     extractors = {
         "no filter": ECGFeatureExtractor(**recipe),
         "band-pass": ECGFeatureExtractor(sampling_rate=TARGET_RATE),

@@ -32,7 +32,6 @@ def peak() -> float:
 def train_some_steps(options: argparse.Namespace) -> dict:
     """Train in this process on the rows of a folder; return the peak after each stage, and what is kept."""
     from mets_ecg.data.loading import load_parts
-    from mets_ecg.resources import resource as find_resource
     from mets_ecg.training.loop import train
     from mets_ecg.training.mets import METS
     from mets_ecg.training.processes import make_accelerator
@@ -41,7 +40,7 @@ def train_some_steps(options: argparse.Namespace) -> dict:
     from mets_ecg_cli.pretrain import PretrainArguments
 
     peaks = [peak()]
-    recipe = read_recipe(PretrainArguments, find_resource("configs", "mets-small.yaml"))
+    recipe = read_recipe(PretrainArguments, "mets-small")
     recipe["model"]["ecg_config"]["hidden_sizes"] = [8, 16, 32, 64]
     recipe |= {"text_column": options.text_column, "max_steps": options.steps, "streaming": True}
     recipe |= {"train": ["all"], "validation": ["none"], "test": ["none"]}
@@ -77,12 +76,12 @@ def make_shard(folder: Path) -> Path:
     from mets_ecg.data.prepare import prepare_folder
     from mets_ecg.data.saved_corpus import SavedCorpus
     from mets_ecg.data.simulator.simulate import run_simulate
-    from mets_ecg.resources import resource as find_resource
     from mets_ecg_cli.parser import read_yaml
+    from mets_ecg_cli.resources import find_recipe
     from mets_ecg_cli.simulate import SimulateArguments
 
     run_simulate(SimulateArguments(output=str(folder / "simulated"), num_records=600))
-    extractor = ECGFeatureExtractor(**read_yaml(find_resource("configs", "mets-small.yaml"))["feature_extractor"])
+    extractor = ECGFeatureExtractor(**read_yaml(find_recipe("mets-small"))["feature_extractor"])
     prepare_folder(SavedCorpus(folder / "simulated"), extractor, folder / "prepared")
     return folder / "prepared"
 

@@ -58,7 +58,6 @@ from mets_ecg.data.prepare import prepare_folder
 from mets_ecg.data.saved_corpus import SavedCorpus
 from mets_ecg.data.simulator.simulate import run_simulate
 from mets_ecg.data.text_embeddings import RecordTexts
-from mets_ecg.resources import resource
 from mets_ecg.text_models import load_text_tokenizer
 from mets_ecg.training.loop import train
 from mets_ecg.training.mets import METS
@@ -79,7 +78,7 @@ class Setting:
 
     def __init__(self, options: argparse.Namespace, folder: Path):
         self.options, self.folder = options, folder
-        self.config = options.config if Path(options.config).is_file() else str(resource("configs", options.config))
+        self.config = options.config
 
     def arguments(self, **fields) -> PretrainArguments:
         """Return the recipe's arguments, some set otherwise."""
@@ -360,7 +359,7 @@ PARTS = {
 
 def main() -> None:
     parser = make_parser(__file__, __doc__)
-    parser.add_argument("--config", default="mets-small.yaml", help="a recipe: a file, or its name in examples/configs")
+    parser.add_argument("--config", default="mets-small", help="a recipe: a file or a name")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure")
     parser.add_argument("--steps", type=int, default=20, help="of each run")
     parser.add_argument("--rounds", type=int, default=5)

@@ -17,6 +17,7 @@ from transformers import AutoModel, AutoProcessor, pipeline
 from mets_ecg_cli.demo import DemoArguments
 from mets_ecg_cli.parser import read_recipe
 from mets_ecg_cli.pretrain import PretrainArguments
+from mets_ecg_cli.resources import resource
 
 from .data.loading import load_corpus, load_prepared_rows
 from .data.parts import select_part
@@ -28,7 +29,6 @@ from .evaluation.tasks import Task, get_task, simulated_task
 from .evaluation.zero_shot import score_prompts
 from .io import read_wfdb
 from .plotting import plot_ecg, require_matplotlib
-from .resources import resource
 from .training.pretrain import run_pretrain
 from .training.run_folder import write_metrics
 
@@ -91,7 +91,7 @@ def _empty_folder(output: Path, *, overwrite: bool) -> Path:
 
 
 def _recipe(arguments: DemoArguments, name: str, **fields) -> PretrainArguments:
-    recipe = read_recipe(PretrainArguments, resource("configs", name))
+    recipe = read_recipe(PretrainArguments, name)
     recipe |= {"output": str(Path(arguments.output) / "checkpoint"), "seed": arguments.seed, **fields}
     if arguments.epochs is not None:
         recipe["epochs"] = arguments.epochs

@@ -289,6 +289,8 @@ class ECGTextModel(ECGPreTrainedModel):
             if self.config.text_model_digest is None or self.text_model.dtype == torch.float32:
                 self.config.text_model_digest = text_model_digest(self.text_model)
         self.config.custom_pipelines = CUSTOM_PIPELINES
+        # `AutoModel` on the checkpoint of a class that is made from this one gives the dual encoder.
+        self.config.auto_map = {"AutoModel": f"{__name__.rpartition('.')[2]}.{ECGTextModel.__name__}"}
         super().save_pretrained(save_directory, **kwargs)
 
     def _load_referenced_text_model(self, text_model: str | None) -> None:

@@ -58,11 +58,12 @@ class ECGTransformerTokens(nn.Module):
         hidden, mask = input_values.transpose(1, 2), sample_mask
         for i, convolution in enumerate(self.convolutions):
             frames = hidden.shape[1] // 2
-            # Kernel and stride are equal, so that a frame is a matrix product of its own two samples.
-            pairs = hidden[:, : 2 * frames].reshape(len(hidden), frames, -1)
+            # Kernel and stride are equal, so that a frame is a matrix product of its own two samples. (`len` of a tensor
+            # would fix the batch size where the model is exported.)
+            pairs = hidden[:, : 2 * frames].reshape(hidden.shape[0], frames, -1)
             hidden = functional.linear(pairs, convolution.weight.transpose(1, 2).flatten(1))
             if mask is not None:
-                mask = mask[:, : 2 * frames].reshape(len(mask), frames, 2).all(dim=2)
+                mask = mask[:, : 2 * frames].reshape(mask.shape[0], frames, 2).all(dim=2)
             if i == 0:
                 hidden = self._normalize(hidden, mask)
             hidden = functional.gelu(hidden)
@@ -237,7 +238,7 @@ class ECGTransformerModel(ECGEncoderPreTrainedModel):
             mask = kept if mask is None else kept & mask.gather(1, places)
             if bool(mask.all()):
                 mask = None
-        hidden = torch.cat([self.class_token.expand(len(tokens), 1, -1).to(tokens.dtype), tokens], dim=1)
+        hidden = torch.cat([self.class_token.expand(tokens.shape[0], 1, -1).to(tokens.dtype), tokens], dim=1)
         attention_mask = None
         if mask is not None:
             mask = functional.pad(mask, (1, 0), value=True)

@@ -46,7 +46,7 @@ COMMANDS = {
         "mets_ecg.training.pretrain",
         "run_pretrain",
         "align an ECG encoder with a text encoder on recordings and their reports",
-        "mets-ecg pretrain --config examples/configs/mets-small.yaml --source ptb-xl --output mets-small",
+        "mets-ecg pretrain --config mets-small --source ptb-xl --output mets-small",
     ),
     "finetune": (
         "mets_ecg.training.finetune",
@@ -87,8 +87,20 @@ COMMANDS = {
     "push": (
         "mets_ecg.hub.push",
         "run_push",
-        "push a corpus to the Hub",
-        "mets-ecg push corpora/ptb-xl --repo-id org/ptb-xl",
+        "push a corpus or a checkpoint to the Hub",
+        "mets-ecg push mets-small org/mets-ecg",
+    ),
+    "convert": (
+        "mets_ecg.hub.convert",
+        "run_convert",
+        "make a checkpoint that others released one of this package's",
+        "mets-ecg convert dbeta sample.pt d-beta",
+    ),
+    "export": (
+        "mets_ecg.hub.export",
+        "run_export",
+        "write a checkpoint's encoders as ONNX",
+        "mets-ecg export mets-small onnx",
     ),
 }
 

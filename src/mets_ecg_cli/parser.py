@@ -18,6 +18,8 @@ from pathlib import Path
 
 import yaml
 
+from .resources import find_recipe
+
 
 def argument(default=dataclasses.MISSING, *, help: str, positional: bool = False, **options):
     """Return a dataclass field with the help text of its flag; other options are those of `dataclasses.field`.
@@ -50,8 +52,8 @@ def parse_arguments(arguments_type: type, argv: list[str] | None = None, *, prog
     """
     recipe_parser, recipe = argparse.ArgumentParser(add_help=False), {}
     if not any(field.name == "config" for field in dataclasses.fields(arguments_type)):
-        recipe_help = "a recipe that sets fields; flags given beside it win"
-        recipe_parser.add_argument("--config", metavar="YAML", help=recipe_help)
+        recipe_help = "a recipe that sets fields, a file or a name as mets-small; flags given beside it win"
+        recipe_parser.add_argument("--config", metavar="RECIPE", help=recipe_help)
         recipe_path = recipe_parser.parse_known_args(argv)[0].config
         recipe = read_recipe(arguments_type, recipe_path) if recipe_path else {}
 
@@ -123,12 +125,16 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 def read_recipe(arguments_type: type, path: str | Path) -> dict:
     """Return the fields that a recipe sets.
 
+    Args:
+        arguments_type: whose fields they are.
+        path: of the recipe, or the name of one of the package's own.
+
     Raises:
         TypeError: it names a field that there is not.
         ValueError: it is not a YAML mapping, or a value is not of its field's type.
         OSError: it cannot be read.
     """
-    recipe = read_yaml(path)
+    recipe = read_yaml(find_recipe(path))
     known = [field.name for field in dataclasses.fields(arguments_type)]
     for name in recipe:
         if name not in known:

@@ -15,5 +15,5 @@ class PrepareArguments:
     output: str = argument(help="folder of the prepared rows; `--data` of other commands reads it")
     config_name: str | None = argument(None, help="which version of the corpus; default by the model's sampling rate")
     model: str | None = argument(None, help="checkpoint whose feature extractor is applied: a folder or a Hub id")
-    config: str | None = argument(None, help="YAML of `mets-ecg pretrain` whose feature extractor is applied")
+    config: str | None = argument(None, help="recipe of `mets-ecg pretrain` whose feature extractor is applied")
     num_proc: int | None = argument(None, help="processes; default all processors")

@@ -6,9 +6,10 @@ and the tests' fixtures.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1] / "mets_ecg"
 _CHECKOUT = _PACKAGE.parents[1]
 
 # Place in a wheel -> place in a checkout, for each kind; pyproject.toml maps the same.
@@ -32,3 +33,18 @@ def resource(kind: str, name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise FileNotFoundError(f"{name} is not among the {kind} of this installation: install mets-ecg again")
+
+
+def find_recipe(name: str | Path) -> Path:
+    """Return the path of a recipe: of a file, or of one of the package's own, as `mets-small`.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    with contextlib.suppress(FileNotFoundError):
+        return resource("configs", f"{str(name).removesuffix('.yaml')}.yaml")
+    own = sorted({file.stem for folder in _PLACES["configs"] for file in folder.glob("*.yaml")})
+    raise FileNotFoundError(f"there is no file {str(name)!r}, and no recipe of that name: there are {', '.join(own)}")

@@ -15,7 +15,7 @@ from mets_ecg.data.prepared_rows import MemoryMappedRows
 from mets_ecg.data.rows import corpus_features, encode_signal
 from mets_ecg.data.saved_corpus import SavedCorpus
 from mets_ecg.feature_extraction_ecg import PROCESSING_VERSION
-from mets_ecg.hub.push import read_corpus_folder
+from mets_ecg.hub.folders import read_corpus_folder
 from mets_ecg_cli.parser import parse_arguments
 from mets_ecg_cli.prepare import PrepareArguments
 
@@ -235,7 +235,7 @@ def test_the_folder_has_a_card_by_which_it_can_be_pushed_and_loaded(extractor, t
     write_corpus(tmp_path / "ragged")
     prepare_folder(SavedCorpus(tmp_path / "ragged"), extractor, tmp_path / "prepared", num_proc=1)
     pushed = read_corpus_folder(tmp_path / "prepared")
-    assert pushed.rows == {"ragged": {"train": 4, "test": 2}}
+    assert pushed.described == ["ragged: train 4, test 2 rows"]
     assert "build.json" in pushed.files
     assert pushed.others == []
     card = (tmp_path / "prepared" / "README.md").read_text()
@@ -263,7 +263,7 @@ def test_the_command_takes_the_extractor_of_a_checkpoint_or_of_a_recipe(tiny_che
 
 @pytest.mark.parametrize("given", [{}, {"model": "a", "config": "b"}])
 def test_the_command_needs_one_extractor(given, tmp_path):
-    with pytest.raises(ValueError, match="--model CHECKPOINT or by --config YAML"):
+    with pytest.raises(ValueError, match="--model CHECKPOINT or by --config RECIPE"):
         run_prepare(PrepareArguments(data=str(tmp_path), output=str(tmp_path / "o"), **given))
 
 

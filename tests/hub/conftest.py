@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,31 @@ class Session:
         answer = self.ask(code, *arguments, user=user)
         assert "error" not in answer, answer
         return answer["printed"]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, make_pretrain_arguments, make_c_melt_arguments, simulated_corpus) -> dict[str, Path]:
+    """Folders of finished runs on simulated recordings: METS, C-MELT, and a classifier from METS' encoder."""
+    from mets_ecg.evaluation.tasks import simulated_task
+    from mets_ecg.training.finetune import run_finetune
+    from mets_ecg.training.pretrain import run_pretrain
+    from mets_ecg_cli.finetune import FinetuneArguments
+
+    folder = tmp_path_factory.mktemp("trained")
+    folders = {name: folder / name for name in ("tiny-mets", "tiny-c-melt", "tiny-classifier")}
+    task = simulated_task()
+    run_pretrain(make_pretrain_arguments(folders["tiny-mets"]), corpus=simulated_corpus, task=task)
+    run_pretrain(make_c_melt_arguments(folders["tiny-c-melt"]), corpus=simulated_corpus, task=task)
+    fine = {"task": "simulated", "model": str(folders["tiny-mets"]), "epochs": 1, "batch_size": 32}
+    arguments = FinetuneArguments(output=str(folders["tiny-classifier"]), **fine)
+    run_finetune(arguments, corpus=simulated_corpus, task=task)
+    return folders
+
+
+@pytest.fixture
+def checkpoint(trained, tmp_path) -> Path:
+    """A copy of the METS checkpoint, to be damaged."""
+    return Path(shutil.copytree(trained["tiny-mets"], tmp_path / "tiny-mets"))
 
 
 @pytest.fixture(scope="module")

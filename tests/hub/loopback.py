@@ -3,6 +3,10 @@
 It knows repositories (models, datasets, spaces) with commits, branches and tags, regular and LFS files, users with
 tokens, private and gated repositories, and answers with the statuses and headers that the clients read. Everything is
 held in memory. What it does not know it answers with 404, which the clients take for "there is no such file".
+
+    python tests/hub/loopback.py
+
+serves one until it is stopped, for whoever wants to try pushing without an account. It prints its client's settings.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-LFS_SUFFIXES = (".parquet", ".arrow", ".safetensors", ".bin", ".zip")
+LFS_SUFFIXES = (".parquet", ".arrow", ".safetensors", ".bin", ".zip", ".onnx")
 NOT_FOUND = {"RepoNotFound": "Repository not found", "RevisionNotFound": "Invalid rev id", "EntryNotFound": "No entry"}
 
 
@@ -461,3 +465,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args) -> None:
         """Say nothing."""
+
+
+def main() -> None:
+    """Serve a hub with the user `user`, who is in the organisation `org`, until it is stopped."""
+    with LoopbackHub() as hub:
+        token = hub.add_user("user", "org")
+        print(f"export HF_ENDPOINT={hub.endpoint} HF_TOKEN={token} HF_HUB_DISABLE_XET=1 HF_HUB_OFFLINE=0", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,8 +16,8 @@ from mets_ecg.data.saved_corpus import SavedCorpus
 FIELDS = {"sampling_rate": 100, "bandpass": None, "max_duration": 11.0}
 
 PUSH = """
-from mets_ecg.hub.push import push_corpus
-print(push_corpus(*arguments))
+from mets_ecg.hub.push import push_folder
+print(push_folder(*arguments))
 """
 READ = """
 import json
@@ -128,9 +128,9 @@ def test_a_new_push_has_another_fingerprint_and_an_opened_corpus_stays_as_it_was
     write_card(changed, CORPORA["ptb-xl"])
     code = """
 from mets_ecg.data.saved_corpus import SavedCorpus
-from mets_ecg.hub.push import push_corpus
+from mets_ecg.hub.push import push_folder
 first = SavedCorpus("user/changing", sampling_rate=100)
-push_corpus(arguments[0], "user/changing")
+push_folder(arguments[0], "user/changing")
 second = SavedCorpus("user/changing", sampling_rate=100)
 counted = [sum(len(list(rows)) for rows in corpus.streams().values()) for corpus in (first, second)]
 print(first.fingerprint != second.fingerprint, *counted, len(first.dataset()), len(second.dataset()))

@@ -13,7 +13,6 @@ from mets_ecg.training.method import Method
 from mets_ecg.training.processes import make_accelerator
 from mets_ecg.training.run_folder import RunFolder
 from mets_ecg_cli.finetune import FinetuneArguments
-from mets_ecg_cli.pretrain import PretrainArguments
 from mets_ecg_cli.training import TrainingArguments
 
 
@@ -124,48 +123,6 @@ def finetune_arguments(tmp_path):
 
 
 @pytest.fixture
-def c_melt_arguments(tmp_path, tiny_text_model):
+def c_melt_arguments(tmp_path, make_c_melt_arguments):
     """Arguments of a small C-MELT that takes seconds."""
-    return PretrainArguments(
-        output=str(tmp_path / "c-melt"),
-        method="c-melt",
-        text_column="report_en",
-        text_config={
-            "model_type": "bert",
-            "hidden_size": 20,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 28,
-        },
-        model={
-            "ecg_config": {
-                "model_type": "ecg_transformer",
-                "conv_hidden_sizes": [10, 10, 10, 10],
-                "hidden_size": 24,
-                "num_hidden_layers": 1,
-                "num_attention_heads": 2,
-                "intermediate_size": 26,
-                "position_kernel_size": 8,
-                "num_position_groups": 4,
-            },
-            "projection_dim": 16,
-            "text_pooling": "mean",
-            "pretraining_config": {
-                "num_fusion_layers": 2,
-                "num_fusion_attention_heads": 2,
-                "fusion_intermediate_size": 22,
-                "mem_layer": 1,
-                "mem_hidden_size": 12,
-                "num_mem_layers": 1,
-                "num_mem_attention_heads": 2,
-            },
-        },
-        feature_extractor={"sampling_rate": 100, "bandpass": None},
-        processor={"neutral_phrase": None, "report_template": "{}"},
-        negative_embedder=tiny_text_model,
-        negative_candidates=5,
-        epochs=2,
-        batch_size=16,
-        learning_rate=0.003,
-        optimizer="adamw",
-    )
+    return make_c_melt_arguments(tmp_path / "c-melt")

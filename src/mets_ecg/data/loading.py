@@ -30,6 +30,9 @@ from .saved_corpus import SavedCorpus
 _logger = logging.getLogger(__name__)
 
 
+# What a checkpoint's card says of what it was trained on.
+CORPUS_FACTS = ("title", "licence", "doi", "homepage")
+_SIMULATED = {"title": "Recordings simulated by mets-ecg", "licence": "apache-2.0"}
 _ONLY_PREPARED_STREAM = "only prepared rows are streamed: write them by `mets-ecg prepare`, and name them by --data"
 
 
@@ -40,12 +43,14 @@ class LoadedParts:
     Attributes:
         train, validation, test: prepared rows; None for a part that is not there.
         words: what each part was, by corpus and part: `{"ptb-xl": {"train": ["1-8"], ...}}`.
+        corpora: what is known of each: `title`, `licence` (the Hub's identifier), `doi`, `homepage`, `id` on the Hub.
     """
 
     train: PreparedRows | None = None
     validation: PreparedRows | None = None
     test: PreparedRows | None = None
     words: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    corpora: dict[str, dict[str, str | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class _OpenCorpus:
     rows: Dataset | PreparedRows
     default_parts: Mapping[str, Sequence[str]]
     shared_patients: tuple[str, ...]
+    facts: dict[str, str | None]
 
 
 def load_parts(
@@ -105,7 +111,7 @@ def load_parts(
             pieces.append(rows)
         loaded[part] = join_rows(pieces) if pieces else None
     check_patients_disjoint(loaded, [(one.name, patient) for one in opened for patient in one.shared_patients])
-    return LoadedParts(**loaded, words=words)
+    return LoadedParts(**loaded, words=words, corpora={one.name: one.facts for one in opened})
 
 
 def _check_prefixes(arguments: SourceArguments, corpora: Mapping) -> None:
@@ -143,17 +149,19 @@ def _open_corpora(feature_extractor, arguments: SourceArguments, corpus, task_co
     for name in arguments.data:
         saved = SavedCorpus(name, config=arguments.config_name, sampling_rate=rate)
         rows = _rows_of(saved, feature_extractor, arguments.streaming, unused)
-        opened.append(_open(saved.corpus, rows, saved.summary))
+        opened.append(_open(saved.corpus, rows, saved.summary, None if Path(name).exists() else name))
     if len({one.name for one in opened}) < len(opened):
         raise ValueError(f"--data names one corpus twice: {', '.join(one.name for one in opened)}")
     return opened
 
 
-def _open(name: str, rows, summary: Mapping | None = None) -> _OpenCorpus:
-    builder = CORPORA.get(name)
+def _open(name: str, rows, summary: Mapping | None = None, hub_id: str | None = None) -> _OpenCorpus:
+    builder, summary = CORPORA.get(name), summary or {}
+    known = vars(builder.info) if builder else _SIMULATED if name == "simulated" else summary
+    facts = {key: known.get(key) for key in CORPUS_FACTS} | {"id": hub_id}
     if builder is not None and builder.default_parts is not None:
-        return _OpenCorpus(name, rows, builder.default_parts, builder.shared_patients)
-    defaults = (summary or {}).get("default_parts")
+        return _OpenCorpus(name, rows, builder.default_parts, builder.shared_patients, facts)
+    defaults = summary.get("default_parts")
     if defaults is None:
         # Of a corpus that says nothing, splits and folds of the usual names.
         splits = set(rows["split"]) if "split" in rows.column_names else set()
@@ -162,7 +170,7 @@ def _open(name: str, rows, summary: Mapping | None = None) -> _OpenCorpus:
             folds = set(rows["fold"]) if "fold" in rows.column_names else set()
             usual = {"train": ("1-8",), "validation": ("9",), "test": ("10",)}
             defaults = usual if folds >= {1, 9, 10} else DEFAULT_PARTS
-    return _OpenCorpus(name, rows, defaults, ())
+    return _OpenCorpus(name, rows, defaults, (), facts)
 
 
 def _rows_of(saved: SavedCorpus, feature_extractor, streaming: bool, unused: Collection[str] = ()):

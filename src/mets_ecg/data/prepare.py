@@ -21,6 +21,7 @@ from datasets import Array2D, Dataset, Features, List, Value
 
 from mets_ecg_cli.parser import read_yaml
 from mets_ecg_cli.prepare import PrepareArguments
+from mets_ecg_cli.resources import find_recipe
 
 from ..feature_extraction_ecg import PROCESSING_VERSION, ECGFeatureExtractor
 from .building.card import write_prepared_card
@@ -222,11 +223,11 @@ def run_prepare(arguments: PrepareArguments) -> dict:
         FileExistsError: the output is there already, from another corpus or feature extractor.
     """
     if (arguments.model is None) == (arguments.config is None):
-        raise ValueError("say whose feature extractor to apply, by --model CHECKPOINT or by --config YAML")
+        raise ValueError("say whose feature extractor to apply, by --model CHECKPOINT or by --config RECIPE")
     if arguments.model is not None:
         extractor = ECGFeatureExtractor.from_pretrained(arguments.model)
     else:
-        extractor = ECGFeatureExtractor(**read_yaml(arguments.config).get("feature_extractor", {}))
+        extractor = ECGFeatureExtractor(**read_yaml(find_recipe(arguments.config)).get("feature_extractor", {}))
     corpus = SavedCorpus(arguments.data, config=arguments.config_name, sampling_rate=extractor.sampling_rate)
     summary = prepare_folder(corpus, extractor, arguments.output, num_proc=arguments.num_proc)
     counted = ", ".join(f"{split} {own['num_rows']}" for split, own in summary["splits"].items())

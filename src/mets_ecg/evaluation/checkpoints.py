@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelerate import Accelerator
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoProcessor, PretrainedConfig
@@ -55,7 +55,15 @@ class Checkpoint:
             OSError: there is no such checkpoint.
             ValueError: it is not one of this package's dual encoders or classifiers.
         """
-        kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
+        try:
+            kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
+        except OSError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise OSError(
+                f"there is no checkpoint {name!r}: it is not a folder with a config.json here, and the Hub did not "
+                f"deliver it ({reason}). While online, `hf download {name}` fetches it; with HF_HUB_OFFLINE=1 it is "
+                "then taken from the cache"
+            ) from error
         known = (ECGTextConfig.model_type, ECGClassificationConfig.model_type)
         if kind not in known:
             raise ValueError(f"{name} is a model of type {kind!r}: expected {' or '.join(known)}")
@@ -106,7 +114,7 @@ class Checkpoint:
             return loaded
         kept = leads_from(arguments.leads, extractor.lead_names)
         rows = {part: getattr(loaded, part) for part in parts}
-        return LoadedParts(**{p: own and own.with_leads(kept) for p, own in rows.items()}, words=loaded.words)
+        return replace(loaded, **{part: own and own.with_leads(kept) for part, own in rows.items()})
 
     def check_seen(self, loaded: LoadedParts, *, refuse: bool) -> dict[str, str]:
         """Warn of what in the test part the checkpoint was trained or chosen on, by its own record.
@@ -126,8 +134,11 @@ class Checkpoint:
         """
         seen = {}
         tested_splits = set(zip(loaded.test["corpus"], loaded.test["split"], strict=True))
-        for corpus, own in self.saved("metrics.json").get("parts", {}).items():
-            used = named_parts([*own.get("train", ()), *own.get("validation", ())], corpus)
+        metrics = self.saved("metrics.json")
+        trained = [metrics.get("parts", {}), (metrics.get("encoder_from") or {}).get("parts", {})]
+        for corpus in dict.fromkeys(name for own in trained for name in own):
+            words = [own.get(corpus, {}).get(part, ()) for own in trained for part in ("train", "validation")]
+            used = named_parts([word for own in words for word in own], corpus)
             tested = named_parts(loaded.words.get(corpus, {}).get("test", ()), corpus)
             both = tested if "all" in used else used if "all" in tested else used & tested
             if both:

@@ -1,17 +1,13 @@
-"""The command `mets-ecg push`: a built corpus becomes a data-set repository of the Hub."""
+"""The command `mets-ecg push`: a corpus, a checkpoint or a metric becomes a repository of the Hub, in one commit."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
-from datasets.info import DatasetInfosDict
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
@@ -20,58 +16,50 @@ from huggingface_hub import (
     get_token,
     hf_hub_download,
 )
-from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
 
 from mets_ecg_cli.push import PushArguments
 
-from ..data.building.shards import BUILD_SUMMARY, REBUILD, split_files
+from .folders import PushFolder, read_folder
+from .model_card import THIS_REPOSITORY
 
 _LOGIN = "run `hf auth login`, or set HF_TOKEN to a token that may write (https://huggingface.co/settings/tokens)"
-
-
-@dataclass(frozen=True)
-class CorpusFolder:
-    """What of a folder belongs to its corpus.
-
-    Attributes:
-        folder: where it is.
-        rows: config -> split -> number of rows.
-        files: to be pushed, relative to the folder.
-        others: files that are not part of the corpus.
-    """
-
-    folder: Path
-    rows: dict[str, dict[str, int]]
-    files: list[str]
-    others: list[str]
+# Of rows and of weights. What is left of an earlier push is deleted.
+_SHARDS = (".parquet", ".safetensors", ".safetensors.index.json")
 
 
 def run_push(arguments: PushArguments) -> None:
-    """Push the corpus, and print what was pushed and where.
+    """Push the folder, and print what was pushed and where.
 
     Raises:
-        ValueError, OSError, RuntimeError: as `push_corpus`.
+        ValueError, OSError, RuntimeError: as `push_folder`.
     """
-    corpus = read_corpus_folder(arguments.folder)
-    for config, splits in corpus.rows.items():
-        print(f"{config}: " + ", ".join(f"{split} {rows}" for split, rows in splits.items()) + " rows")
-    if corpus.others:
-        more = f" (and {len(corpus.others) - 5} more)" if len(corpus.others) > 5 else ""
-        print(f"not part of the corpus, and not pushed: {', '.join(corpus.others[:5])}{more}")
-    print(f"pushed: {_push(corpus, arguments.repo_id, arguments.private, arguments.revision)}")
+    folder = read_folder(arguments.folder)
+    print("\n".join(folder.described))
+    if folder.others:
+        more = f" (and {len(folder.others) - 5} more)" if len(folder.others) > 5 else ""
+        print(f"not part of it, and not pushed: {', '.join(folder.others[:5])}{more}")
+    if arguments.dry_run:
+        print(f"would be pushed to {arguments.repo_id}, a {folder.repo_type} repository:")
+        print("\n".join(f"  {name} ({_size(content):,} bytes)" for name, content in folder.files.items()))
+        return
+    print(f"pushed: {_push(folder, arguments.repo_id, arguments.private, arguments.revision)}")
 
 
-def push_corpus(
+def push_folder(
     folder: str | os.PathLike[str], repo_id: str, *, private: bool = False, revision: str | None = None
 ) -> str:
-    """Push a built corpus to the Hub, in one commit: a reader sees the old corpus or the new one, never parts of both.
+    """Push a corpus, a checkpoint or a metric to the Hub, in one commit: a reader sees the old one or the new one.
 
-    The card, the shards that it names and the summaries of the build are pushed. Shards of an earlier push of the same
-    config that the folder no longer has are deleted. Files are uploaded before the commit; a push that broke off is
-    run again, and what is on the Hub by then is not sent again. An unchanged corpus makes no commit.
+    Of a corpus the card, the shards that it names and the summaries of the build are pushed; of a checkpoint weights,
+    configs, processor, tokenizer, the code that they name, the card, the record of its training, and a `handler.py` for
+    inference endpoints. Shards of an earlier push that the folder no longer has are deleted. Files are uploaded
+    before the commit; a push that broke off is run again, and what is on the Hub by then is not sent again. An
+    unchanged folder makes no commit.
 
     Args:
-        folder: of the corpus.
+        folder: what is pushed is told by what it holds.
         repo_id: `user/name`, or `name` in the namespace of the token; made if it is not there.
         private: make the repository private.
         revision: branch, made if it is not there; main by default.
@@ -80,119 +68,82 @@ def push_corpus(
         The URL of the commit.
 
     Raises:
-        ValueError: the folder is not a whole corpus; or the repository is public where a private one was asked for,
-            or has configs that the folder lacks. Nothing was sent.
-        FileNotFoundError: the folder, its card or a shard is not there. Nothing was sent.
+        ValueError: the folder is not whole, or a field of its card is empty; the id is none; or the repository is
+            public where a private one was asked for, or has configs that the folder lacks. Nothing was sent.
+        FileNotFoundError: the folder, its card or another file is not there. Nothing was sent.
         PermissionError: there is no token, or it may not write there.
         RuntimeError: the upload broke off, or somebody else pushed meanwhile. The repository is as it was.
     """
-    return _push(read_corpus_folder(folder), repo_id, private, revision)
+    return _push(read_folder(folder), repo_id, private, revision)
 
 
-def _push(corpus: CorpusFolder, repo_id: str, private: bool, revision: str | None) -> str:
+def _push(folder: PushFolder, repo_id: str, private: bool, revision: str | None) -> str:
+    kind = folder.repo_type
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ValueError(f"{repo_id!r} is no id of a repository, as user/name: {error}") from error
     if get_token() is None:
         raise PermissionError(f"there is no token for the Hub: {_LOGIN}")
     api = HfApi()
     with _explained(repo_id):
         # `private or None` leaves the rest to the rules of the namespace.
-        repo_id = api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True).repo_id
-        if private and not api.dataset_info(repo_id).private:
+        sdk = "gradio" if kind == "space" else None
+        made = api.create_repo(repo_id, repo_type=kind, private=private or None, space_sdk=sdk, exist_ok=True)
+        repo_id = made.repo_id
+        if private and not api.repo_info(repo_id, repo_type=kind).private:
             raise ValueError(
                 f"{repo_id} is there already and is public: make it private in its settings, name another repository, "
                 "or omit --private"
             )
         if revision is not None and not revision.startswith("refs/"):
-            api.create_branch(repo_id, branch=revision, repo_type="dataset", exist_ok=True)
-        head = api.dataset_info(repo_id, revision=revision)
+            api.create_branch(repo_id, branch=revision, repo_type=kind, exist_ok=True)
+        head = api.repo_info(repo_id, repo_type=kind, revision=revision)
         there = {entry.rfilename for entry in head.siblings}
-        if "README.md" in there:
-            card = hf_hub_download(repo_id, "README.md", repo_type="dataset", revision=head.sha)
-            _refuse_to_lose_configs(card, corpus, repo_id)
-        deletions = [CommitOperationDelete(name, is_folder=False) for name in _stale(there, corpus.files)]
-        additions = [CommitOperationAdd(name, str(corpus.folder / name)) for name in corpus.files]
+        if folder.configs and "README.md" in there:
+            card = hf_hub_download(repo_id, "README.md", repo_type=kind, revision=head.sha)
+            _refuse_to_lose_configs(card, folder, repo_id)
+        deletions = [CommitOperationDelete(name, is_folder=False) for name in _stale(there, folder.files)]
+        additions = [
+            CommitOperationAdd(name, _content(name, content, repo_id)) for name, content in folder.files.items()
+        ]
         commit = api.create_commit(
             repo_id,
             [*deletions, *additions],
-            commit_message=f"Push {', '.join(corpus.rows)}",
-            repo_type="dataset",
+            commit_message=folder.message,
+            repo_type=kind,
             revision=revision,
             parent_commit=head.sha,  # refused if somebody else pushed meanwhile
         )
     return str(commit.commit_url)
 
 
-def read_corpus_folder(folder: str | os.PathLike[str]) -> CorpusFolder:
-    """Return what a corpus folder contains, having read every shard's footer.
-
-    Raises:
-        ValueError: the card is not a data-set card, or does not agree with the shards; or a shard is damaged.
-        FileNotFoundError: the folder, its card or a shard is not there.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(folder)!r}")
-    if not (folder / "README.md").is_file():
-        raise FileNotFoundError(
-            f"{str(folder)!r} is not a corpus that can be pushed, it has no README.md: `mets-ecg build` and `mets-ecg "
-            "prepare` make one. If one of them was stopped, run it again, it goes on"
-        )
-    try:
-        card = DatasetCard.load(folder / "README.md")
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"the YAML on top of {str(folder / 'README.md')!r} cannot be read: {error}") from error
-    rows, files = {}, ["README.md", *sorted(path.name for path in folder.glob("LICENSE*"))]
-    stated = DatasetInfosDict.from_dataset_card_data(card.data)
-    for config, splits in _data_files(card, folder).items():
-        rows[config] = {}
-        for split, pattern in splits.items():
-            shards = split_files(folder / PurePosixPath(pattern).parent, split)
-            rows[config][split] = sum(map(_num_rows, shards))
-            expected = (stated[config].splits or {}).get(split) if config in stated else None
-            if expected is not None and expected.num_examples != rows[config][split]:
-                raise ValueError(
-                    f"{str(folder)!r}: the card states {expected.num_examples} rows for {config}, {split}, the shards "
-                    f"have {rows[config][split]}: {REBUILD}"
-                )
-            summary = [path for path in [shards[0].with_name(BUILD_SUMMARY)] if path.is_file()]
-            files += [path.relative_to(folder).as_posix() for path in shards + summary]
-    files = list(dict.fromkeys(files))
-    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
-    shown = (path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
-    return CorpusFolder(folder, rows, files, [name for name in shown if name not in files])
+def _content(name: str, content: Path | bytes, repo_id: str) -> str | bytes:
+    """Return a file as it is pushed: a card names the repository that it is pushed to."""
+    if isinstance(content, Path) and name != "README.md":
+        return str(content)
+    data = content if isinstance(content, bytes) else content.read_bytes()
+    return data.replace(THIS_REPOSITORY.encode(), repo_id.encode())
 
 
-def _data_files(card: DatasetCard, folder: Path) -> dict[str, dict[str, str]]:
-    """Config -> split -> pattern of its files, as the card says."""
-    configs = {
-        config["config_name"]: {entry["split"]: entry["path"] for entry in config.get("data_files") or []}
-        for config in card.data.to_dict().get("configs") or []
-    }
-    if not any(configs.values()):
-        raise ValueError(f"the card of {str(folder)!r} names no data files: it was not made by `mets-ecg build`")
-    return configs
+def _size(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def _num_rows(path: Path) -> int:
-    try:
-        return pq.read_metadata(path).num_rows
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"the shard {str(path)!r} is damaged ({error}): {REBUILD}") from error
-
-
-def _stale(there: set[str], files: list[str]) -> list[str]:
-    """Shards in the repository, in the folders that are pushed, which are not pushed."""
-    folders = {PurePosixPath(name).parent for name in files if name.endswith(".parquet")}
-    shards = {name for name in there if name.endswith(".parquet") and PurePosixPath(name).parent in folders}
+def _stale(there: Collection[str], files: Collection[str]) -> list[str]:
+    """Shards of rows or weights in the repository, in the folders that are pushed, which are not pushed."""
+    folders = {PurePosixPath(name).parent for name in files if name.endswith(_SHARDS)}
+    shards = {name for name in there if name.endswith(_SHARDS) and PurePosixPath(name).parent in folders}
     return sorted(shards - set(files))
 
 
-def _refuse_to_lose_configs(card: str, corpus: CorpusFolder, repo_id: str) -> None:
+def _refuse_to_lose_configs(card: str, folder: PushFolder, repo_id: str) -> None:
     """The pushed card takes the place of the one there, so configs that only the latter names could not be loaded."""
     try:
         there = [config["config_name"] for config in DatasetCard.load(card).data.to_dict().get("configs") or []]
     except (yaml.YAMLError, ValueError):
         return  # nobody could load a config by it
-    if lost := sorted(set(there) - set(corpus.rows)):
+    if lost := sorted(set(there) - set(folder.configs)):
         raise ValueError(
             f"{repo_id} has {', '.join(lost)} too, which the pushed card would no longer name: build them into the "
             "same folder, or push to another repository or --revision"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from mets_ecg_cli.finetune import FinetuneArguments
 
 from ..configuration_ecg_text import ECGClassificationConfig
 from ..data.prepared_rows import PreparedRows
+from ..evaluation.checkpoints import Checkpoint
 from ..evaluation.encoding import encode_ecgs
 from ..evaluation.labels import draw_patients, load_labels
 from ..evaluation.statistics import auroc, choose_thresholds, macro_average
@@ -55,6 +58,9 @@ class Classification(Method):
         if arguments.model is not None:
             self.processor = ECGFeatureExtractor.from_pretrained(arguments.model)
             self.model = _load(arguments.model, head)
+            known = Checkpoint.open(arguments.model).saved("metrics.json")
+            name = Path(arguments.model).resolve().name if Path(arguments.model).is_dir() else arguments.model
+            self.encoder_from = {"model": name} | {key: known.get(key, {}) for key in ("parts", "corpora")}
         else:
             self.processor = ECGFeatureExtractor(**arguments.feature_extractor)
             ecg_config = new_ecg_config(self.processor, arguments.ecg_config)

@@ -22,11 +22,14 @@ class Method(ABC):
         best: the figure of `validate` in which the kept checkpoint is best: lowest if its name ends with `loss`, else
             highest.
         model, processor: what `build` made.
+        encoder_from: what is known of the checkpoint whose encoder is trained further: `model`, its name, `parts` and
+            `corpora`; None where the encoder is new.
     """
 
     name: ClassVar[str]
     best: ClassVar[str]
     model: torch.nn.Module
+    encoder_from: dict | None = None
 
     @abstractmethod
     def build(self) -> tuple[torch.nn.Module, object]:

@@ -52,6 +52,13 @@ def make_accelerator(arguments: TrainingArguments, *, project_dir: str | None = 
     return accelerator
 
 
+def describe_machine(accelerator: Accelerator) -> dict:
+    """Return what a process runs on: `device`, `"cpu"` or the GPU's name, and `num_threads` of a processor."""
+    device = accelerator.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {"device": name, "num_threads": torch.get_num_threads()}
+
+
 def num_processes() -> int:
     """Return how many processes the run has."""
     return distributed.get_world_size() if distributed.is_initialized() else 1

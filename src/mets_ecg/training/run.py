@@ -12,9 +12,10 @@ from mets_ecg_cli.training import TrainingArguments
 
 from ..data.loading import LoadedParts
 from ..data.parts import PARTS
+from ..hub.model_card import write_model_card
 from .loop import train
 from .method import Method
-from .processes import make_accelerator
+from .processes import describe_machine, make_accelerator
 from .run_folder import DATA_LOCK, RunFolder
 
 
@@ -62,14 +63,16 @@ def run_training(
         counts = {part: len(getattr(parts, part) or ()) for part in PARTS} | method.counts
         several = f" in {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
         accelerator.print(f"{announce(counts)}, {accelerator.device}{several}")
-        facts = {"parts": parts.words, "counts": counts, "num_processes": accelerator.num_processes}
+        facts = {"parts": parts.words, "corpora": parts.corpora, "encoder_from": method.encoder_from, "counts": counts}
+        facts |= {"num_processes": accelerator.num_processes, "machine": describe_machine(accelerator)}
         state = train(method, rows, arguments, accelerator, run, facts)
         metrics = {**facts, "epochs": state.epochs, "best_epoch": state.best_epoch}
         metrics["seconds"] = sum(epoch["seconds"] for epoch in state.epochs)
         if accelerator.is_main_process:
             metrics |= measure(run, accelerator, parts)
             run.finish(metrics)
-            print(f"checkpoint of epoch {state.best_epoch}, metrics.json and log.jsonl are in {run.output}")
+            write_model_card(run.output)
+            print(f"checkpoint of epoch {state.best_epoch}, its card, metrics.json and log.jsonl are in {run.output}")
         accelerator.end_training()
     return metrics
 

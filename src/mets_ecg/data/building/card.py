@@ -11,7 +11,8 @@ from datasets import DatasetInfo, Features, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from ...resources import resource
+from mets_ecg_cli.resources import resource
+
 from ..rows import corpus_features, is_label_column
 from .corpus_builder import CorpusBuilder
 from .shards import check_row_format, read_summary
@@ -27,6 +28,7 @@ CONDITIONS = {
 }
 LICENCES = {
     "cc-by-4.0": "Creative Commons Attribution 4.0 (CC BY 4.0)",
+    "cc-by-nc-4.0": "Creative Commons Attribution-NonCommercial 4.0 (CC BY-NC 4.0)",
     "odc-by": "Open Data Commons Attribution 1.0 (ODC-By 1.0)",
     "odbl": "Open Data Commons Open Database 1.0 (ODbL 1.0)",
     "apache-2.0": "Apache 2.0",

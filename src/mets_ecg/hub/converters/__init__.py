@@ -1,0 +1,1 @@
+"""Released checkpoints of others: how their tensors are called here, and what stands beside them."""
