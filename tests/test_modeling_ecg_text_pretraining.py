@@ -429,7 +429,8 @@ def test_the_contrast_of_whole_ecgs_and_texts():
     with pytest.raises(ValueError, match="needs whole_input_ids"):
         model(**batch())
     whole_ids = torch.where(ATTENTION_MASK == 1, (INPUT_IDS + 3) % 99, 0)
-    output, masked = model(**batch(whole_input_ids=whole_ids)), build()(**batch())
+    whole = {"whole_input_ids": whole_ids, "whole_attention_mask": ATTENTION_MASK}
+    output, masked = model(**batch(**whole)), build()(**batch())
     close(output.ecg_embeds, model.get_ecg_features(ecgs()))
     close(output.text_embeds, model.get_text_features(whole_ids, ATTENTION_MASK))
     for name in ("mem_loss", "mlm_loss", "etm_loss"):

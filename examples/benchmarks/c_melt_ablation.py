@@ -50,9 +50,9 @@ def main() -> None:
     for name, changes in VARIANTS.items():
         with tempfile.TemporaryDirectory() as folder:
             recipe = read_recipe(PretrainArguments, "c-melt-small")
-            weights = {key: value for key, value in changes.items() if key.endswith("_weight")}
-            recipe["model"]["pretraining_config"] |= weights
-            recipe |= {key: value for key, value in changes.items() if key not in weights}
+            of_parts = {key: value for key, value in changes.items() if key.startswith(TERMS)}
+            recipe["model"]["pretraining_config"] |= of_parts
+            recipe |= {key: value for key, value in changes.items() if key not in of_parts}
             recipe |= {"negative_candidates": 16}
             recipe |= {"output": str(Path(folder) / "model"), "epochs": options.epochs}
             arguments = PretrainArguments(**recipe)

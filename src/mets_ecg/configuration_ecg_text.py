@@ -347,8 +347,8 @@ class ECGTextPreTrainingConfig(StrictConfig):
             matching and the ECG-text sigmoid contrast; 0 leaves a part out.
         ets_type: `"mean"` (of all pairs, as released), `"sum"` (over pairs, a batch's mean over records, as printed) or
             `"siglip"` (the same with a learned scale and bias on vectors of length 1).
-        ets_inputs: `"masked"`: the contrast is of masked ECGs and texts, in one pass, as released; `"whole"`: of whole
-            ones, in a second pass of both encoders.
+        ets_inputs: what is contrasted: `"masked"`, masked ECGs and masked texts, some of them another record's, in one
+            pass, as released; `"whole"`, whole ECGs and their own whole texts, in a second pass of both encoders.
         initializer_range: standard deviation of new linear weights outside the two encoders.
 
     Source: C-MELT (arXiv 2410.02131) and its released code.

@@ -255,6 +255,7 @@ class ECGTextForPreTraining(ECGTextModel):
         mlm_labels: torch.LongTensor | None = None,
         aligned: torch.Tensor | None = None,
         whole_input_ids: torch.LongTensor | None = None,
+        whole_attention_mask: torch.Tensor | None = None,
         positives: torch.Tensor | None = None,
         ignored: torch.Tensor | None = None,
     ) -> ECGTextPreTrainingOutput | tuple:
@@ -272,7 +273,9 @@ class ECGTextForPreTraining(ECGTextModel):
                 masked or not; None for all.
             mlm_labels: `(batch, tokens)`, the token that was masked, -100 where none was; None: no MLM.
             aligned: `(batch,)`, not 0 where a text is its ECG's own; None: no ETM, and all are.
-            whole_input_ids: `(batch, tokens)`, without masked tokens; needed if `ets_inputs` is `"whole"`.
+            whole_input_ids: `(batch, tokens)`, each ECG's own text without masked tokens; needed if `ets_inputs` is
+                `"whole"`.
+            whole_attention_mask: of `whole_input_ids`; None where nothing is padding.
             positives: bool `(batch, batch)`, which ECG and text belong together in ETS; default each ECG and its own
                 text. Training over several processes contrasts their batches together, by `contrast`.
             ignored: bool `(batch, batch)`, pairs that are neither.
@@ -313,12 +316,13 @@ class ECGTextForPreTraining(ECGTextModel):
         if own.ets_weight:
             if own.ets_inputs == "whole":
                 ecg = self.ecg_model(input_values, ecg_attention_mask, lead_mask, return_dict=True)
-                text_pooled = self.encode_text(whole_input_ids, attention_mask)
+                text_pooled = self.encode_text(whole_input_ids, whole_attention_mask)
             output.ecg_embeds = self.normalize_features(self.ecg_projection(ecg.pooler_output))
             output.text_embeds = self.normalize_features(self.project_text(text_pooled))
             if positives is None:
                 positives = torch.eye(len(input_ids), dtype=torch.bool, device=input_ids.device)
-                positives = positives if aligned is None else positives & (aligned != 0)[:, None]
+                if aligned is not None and own.ets_inputs == "masked":
+                    positives = positives & (aligned != 0)[:, None]
             output.ets_loss = self.contrast(output.ecg_embeds, output.text_embeds, positives, ignored)
         terms = {name: getattr(output, f"{name}_loss") for name in ("mem", "mlm", "etm", "ets")}
         weighted = [getattr(own, f"{name}_weight") * term for name, term in terms.items() if term is not None]

@@ -58,8 +58,8 @@ class ECGTransformerTokens(nn.Module):
         hidden, mask = input_values.transpose(1, 2), sample_mask
         for i, convolution in enumerate(self.convolutions):
             frames = hidden.shape[1] // 2
-            # Kernel and stride are equal, so that a frame is a matrix product of its own two samples. (`len` of a tensor
-            # would fix the batch size where the model is exported.)
+            # Kernel and stride are equal, so that a frame is a matrix product of its own two samples. `len` of a tensor
+            # would fix the batch size where the model is exported.
             pairs = hidden[:, : 2 * frames].reshape(hidden.shape[0], frames, -1)
             hidden = functional.linear(pairs, convolution.weight.transpose(1, 2).flatten(1))
             if mask is not None:

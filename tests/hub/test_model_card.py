@@ -51,7 +51,7 @@ def test_the_text_says_what_it_reads_what_it_was_trained_on_and_what_it_is_not_f
         "| filter | none |",
         f"on {metrics['counts']['train']:,} recordings",
         "Recordings simulated by mets-ecg: ",
-        "train 1-8; validation 9; test 10",
+        ": train 1-8; validation 9; test 10",
         f"the epoch was chosen on the validation part (epoch {metrics['best_epoch']} of {len(metrics['epochs'])})",
         "kWh if it took 10 W a thread, an estimate and not a measurement",
         f"{line['macro']:.3f} ({line['macro_low']:.3f} to {line['macro_high']:.3f})",
@@ -65,7 +65,7 @@ def test_the_text_says_what_it_reads_what_it_was_trained_on_and_what_it_is_not_f
 def test_a_classifier_says_what_its_encoder_was_pre_trained_on(trained):
     text = card_of(trained["tiny-classifier"]).text
     assert "Fine-tuned from the encoder of `" in text
-    assert "pre-training: train 1-8; validation 9; test 10; train 1-8; validation 9; test 10" in text
+    assert "pre-training: train 1-8; validation 9; test 10; fine-tuning: train 1-8; validation 9; test 10" in text
     assert "## Classes\n\nSeveral a recording, of the task `simulated`: " in text
 
 

@@ -58,10 +58,29 @@ def test_tokens_mask_and_label_come_from_one_text(make):
 
 
 def test_only_aligned_records_predict_words(make):
-    batch = batch_of(make(parts={"mlm_probability": 0.5}), range(32))
+    method = make(parts={"mlm_probability": 0.5})
+    batch = batch_of(method, range(32))
     predicted = (batch["mlm_labels"] != -100).any(dim=1)
     assert not predicted[~batch["aligned"]].any() and predicted[batch["aligned"]].any()
-    assert (batch["input_ids"] != batch["whole_input_ids"]).any(dim=1)[~batch["aligned"]].any()  # masked all the same
+    masked = (batch["input_ids"] == method.masker.mask_id).any(dim=1)
+    assert masked[~batch["aligned"]].any()  # all the same
+
+
+def test_the_contrast_of_whole_inputs_has_every_record_s_own_text(make):
+    method = make(parts={"ets_inputs": "whole"})
+    batch = batch_of(method, range(32))
+    own = [(row >= 0) & (row == text) for row, text in zip(batch["own_text_ids"], batch["drawn_text_ids"], strict=True)]
+    assert all(bool(one.any()) for one in own)
+    assert (batch["drawn_text_ids"] == batch["text_ids"]).tolist() == batch["aligned"].tolist()
+    for i, text in enumerate(batch["drawn_text_ids"].tolist()):
+        expected = method.processor.tokenizer(method.train_texts.texts.distinct[text])["input_ids"]
+        length = int(batch["whole_attention_mask"][i].sum())
+        assert batch["whole_input_ids"][i, :length].tolist() == expected
+    losses = method.losses(method.model, batch)
+    output = method.model.eval()(**method._inputs(batch))
+    dual = method.model.get_ecg_features(batch["input_values"], lead_mask=batch.get("lead_mask"))
+    assert torch.allclose(output.ecg_embeds, method.model.normalize_features(dual), atol=1e-5)
+    assert set(losses) == {"mem", "mlm", "etm", "ets"}
 
 
 def test_another_finding_of_the_record_is_not_called_wrong(make):

@@ -153,17 +153,17 @@ class _Facts:
             return [{**own, "licence": LICENCES.get(own["licence"], TO_STATE)} for own in self.origin.corpora]
         encoder = self.metrics.get("encoder_from") or {}
         found: dict[str, dict] = {}
-        for metrics, what in ((encoder, "pre-training: "), (self.metrics, "")):
+        for metrics, what in ((encoder, "pre-training: "), (self.metrics, "fine-tuning: " if encoder else "")):
             for name, known in metrics.get("corpora", {}).items():
                 parts = metrics.get("parts", {}).get(name, {})
                 words = "; ".join(f"{part} {' '.join(own)}" for part, own in parts.items() if own and own != ["none"])
                 if name in found:
                     found[name]["parts"] += f"; {what}{words}"
+                    found[name]["ids"].append(known.get("id") or name)
                     continue
                 licence = known.get("licence")
                 found[name] = {
-                    "name": name,
-                    "id": known.get("id"),
+                    "ids": [known.get("id") or name],
                     "title": known.get("title") or name,
                     "homepage": known.get("homepage"),
                     "doi": known.get("doi"),
@@ -202,7 +202,7 @@ class _Facts:
                 self._method().lower(),
                 "custom_code",
             ],
-            datasets=[own.get("id") or own["name"] for own in self.corpora] or None,
+            datasets=list(dict.fromkeys(name for own in self.corpora for name in own["ids"])) or None,
             metrics=["roc_auc"],
             base_model=list(dict.fromkeys(base)) or None,
             eval_results=[
@@ -252,7 +252,7 @@ class _Facts:
         encoder = f"ECG encoder (`{self.config.ecg_config.model_type}`)"
         size = f"{self._num_parameters():,} parameters in this repository"
         if self.classifies:
-            return f"An {encoder} with a head that classifies 12-lead ECGs; {size}."
+            return f"An {encoder} with a head that classifies ECGs of {len(self.extractor.lead_names)} leads; {size}."
         what = "masked modelling, matching and contrast (C-MELT)" if self.pretraining else "contrast (METS)"
         text = f"a text encoder (`{self.config.text_config.model_type}`)"
         return f"An {encoder} and {text} in one space, by {what}: ask an ECG a question in words; {size}."
@@ -326,9 +326,9 @@ class _Facts:
     def _is_set(self, key: str) -> bool:
         own = self.arguments.get(key)
         others = {"negative_": "C-MELT", "negatives": "METS"}
-        return own not in (None, [], "") and not any(
-            key.startswith(start) and self._method() != method for start, method in others.items()
-        )
+        of_another = any(key.startswith(start) and self._method() != method for start, method in others.items())
+        of_another |= key == "hold_fraction" and self.arguments.get("lr_scheduler") != "tri-stage"
+        return own not in (None, [], "") and not of_another
 
     def _cost(self) -> str | None:
         seconds, machine = self.metrics.get("seconds"), self.metrics.get("machine")

@@ -80,7 +80,6 @@ class CMelt(ECGTextMethod):
     def _collate(self, batch: dict, generator: torch.Generator, texts: _TextSet, *, augmented: bool) -> dict:
         batch |= texts.choose(batch["index"], generator)
         if self.parts.mlm_weight:
-            batch["whole_input_ids"] = batch["input_ids"]
             batch["input_ids"], labels = self.masker.mask(
                 batch["input_ids"], batch["attention_mask"], self.parts.mlm_probability, generator
             )
@@ -117,7 +116,7 @@ class CMelt(ECGTextMethod):
             terms["etm"] = output.etm_loss
         if output.ecg_embeds is not None:
             embeds = [gather(own) for own in (output.ecg_embeds, output.text_embeds)]
-            pairs = self._pairs(*(gather(batch[name]) for name in ("text_ids", "own_text_ids")))
+            pairs = self._pairs(*map(gather, self._contrasted(batch)))
             terms["ets"] = self.model.contrast(*embeds, *pairs)
         return {name: getattr(self.parts, f"{name}_weight") * term for name, term in terms.items()}
 
@@ -127,8 +126,12 @@ class CMelt(ECGTextMethod):
         if self.parts.etm_weight:
             inputs["aligned"] = batch["aligned"]
         if self.parts.ets_inputs == "whole":
-            inputs["whole_input_ids"] = batch.get("whole_input_ids", batch["input_ids"])
+            inputs |= {name: batch[name] for name in ("whole_input_ids", "whole_attention_mask")}
         return inputs
+
+    def _contrasted(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return which texts are contrasted, and which ones their ECGs' records have."""
+        return batch["drawn_text_ids" if self.parts.ets_inputs == "whole" else "text_ids"], batch["own_text_ids"]
 
     @staticmethod
     def _pairs(text_ids: torch.Tensor, own_text_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -155,7 +158,7 @@ class CMelt(ECGTextMethod):
                 continue
             batch = self._collate(dict(batch), generator, self.validation_texts, augmented=False)
             batch = {name: values.to(device) for name, values in batch.items()}
-            pairs = self._pairs(batch["text_ids"], batch["own_text_ids"])
+            pairs = self._pairs(*self._contrasted(batch))
             output = model(**self._inputs(batch), positives=pairs[0], ignored=pairs[1])
             for name in _TERMS:
                 term = getattr(output, f"{name}_loss")
@@ -186,6 +189,7 @@ class _TextSet:
         encoded = processor(text=list(distinct), padding=False)["input_ids"]
         self.tokens = [torch.tensor(own) for own in encoded]
         self.pad_id = processor.tokenizer.pad_token_id
+        self.whole = method.parts.ets_inputs == "whole" and bool(method.parts.ets_weight)
         if method.masker is not None:
             method.masker.check(encoded, distinct)
         self.negatives = None
@@ -204,24 +208,26 @@ class _TextSet:
 
         Returns:
             `text_ids (B,)`, which text it is; `own_text_ids (B, most texts a record has)`, those of the record, -1
-            where it has fewer; `aligned (B,)` bool; `input_ids (B, S)` and `attention_mask (B, S)` of the text.
+            where it has fewer; `aligned (B,)` bool; `input_ids (B, S)` and `attention_mask (B, S)` of the text. Where
+            the contrast is of whole inputs, `drawn_text_ids`, `whole_input_ids` and `whole_attention_mask` are the
+            record's own text.
         """
         own = self.texts.text_ids_per_record[records]
         text_ids = self.texts.draw(records, generator)
-        aligned = torch.ones(len(records), dtype=torch.bool)
+        aligned, whole = torch.ones(len(records), dtype=torch.bool), {}
+        if self.whole:
+            whole = {f"whole_{name}": values for name, values in self._tokens(text_ids).items()}
+            whole["drawn_text_ids"] = text_ids.clone()
         if self.negatives is not None:
             count = math.floor(self.share * len(records) + float(torch.rand((), generator=generator)))
             for i in torch.randperm(len(records), generator=generator)[:count].tolist():
-                drawn = self.negatives.draw(int(text_ids[i]), generator)
-                if not bool((own[i] == drawn).any()):  # another finding of the record is not wrong for it
-                    text_ids[i], aligned[i] = drawn, False
+                other = self.negatives.draw(int(text_ids[i]), generator)
+                if not bool((own[i] == other).any()):  # another finding of the record is not wrong for it
+                    text_ids[i], aligned[i] = other, False
+        return {"text_ids": text_ids, "own_text_ids": own, "aligned": aligned, **self._tokens(text_ids), **whole}
+
+    def _tokens(self, text_ids: torch.Tensor) -> dict[str, torch.Tensor]:
         tokens = [self.tokens[i] for i in text_ids.tolist()]
         input_ids = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=self.pad_id)
-        lengths = torch.tensor([len(own_tokens) for own_tokens in tokens])
-        return {
-            "text_ids": text_ids,
-            "own_text_ids": own,
-            "aligned": aligned,
-            "input_ids": input_ids,
-            "attention_mask": (torch.arange(input_ids.shape[1]) < lengths[:, None]).long(),
-        }
+        lengths = torch.tensor([len(own) for own in tokens])
+        return {"input_ids": input_ids, "attention_mask": (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()}

@@ -56,7 +56,8 @@ class Converter:
                 continue
             if name in self.computed:
                 expected = self.computed[name](tensor.shape)
-                if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected, atol=1e-5):
+                # Loosely: sines of large angles differ by 1e-4 in single precision.
+                if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected, atol=1e-3):
                     culprits.append(f"{name} is not what this model computes in its place")
                 continue
             ours = self.our_name(name)

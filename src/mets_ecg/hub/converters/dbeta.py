@@ -136,7 +136,7 @@ DBETA = Converter(
         base_model="Manhph2211/D-BETA",
         corpora=(
             {
-                "name": "mimic-iv-ecg",
+                "ids": ["mimic-iv-ecg"],
                 "title": _MIMIC.title,
                 "homepage": _MIMIC.homepage,
                 "doi": _MIMIC.doi,
