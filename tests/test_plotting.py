@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mets_ecg.leads import STANDARD_LEADS
-from mets_ecg.plotting import plot_ecg
+from mets_ecg.plotting import heart_rate, plot_ecg, plot_scores
 
 RATE = 250.0
 
@@ -128,11 +128,41 @@ def test_leads_are_matched_by_name():
 
 
 def test_missing_leads_are_said_to_be_missing():
-    figure = plot_ecg(make_ecg(leads=2), sampling_rate=RATE, lead_names=["V1", "I"])
+    figure = plot_ecg(make_ecg(leads=4), sampling_rate=RATE, lead_names=["V1", "I", "V5", "aVF"])
     texts = words(figure)
-    assert texts.count("not recorded") == len(STANDARD_LEADS) - 2 + 1  # the rhythm strip is lead II
+    assert texts.count("not recorded") == len(STANDARD_LEADS) - 4 + 1  # the rhythm strip is lead II
     assert all(lead in texts for lead in STANDARD_LEADS)
     assert figure.findobj(lambda item: item.get_gid() == "trace-V2") == []
+
+
+@pytest.mark.parametrize("leads", [["V5"], ["I", "II"], ["V1", "I", "II"]])
+def test_few_leads_are_drawn_whole_as_strips(leads):
+    signal = make_ecg(leads=len(leads)) * np.arange(1, len(leads) + 1)[:, None]
+    figure = plot_ecg(signal, sampling_rate=RATE, lead_names=leads)
+    for lead, own in zip(leads, signal, strict=True):
+        drawn = artist(figure, f"rhythm-{lead}").get_ydata()
+        np.testing.assert_allclose(drawn - drawn[0], (own - own[0]) * 10, atol=1e-9)
+    assert "not recorded" not in words(figure)
+    assert [word for word in words(figure) if word in STANDARD_LEADS] == [x for x in STANDARD_LEADS if x in leads]
+
+
+def test_the_heart_rate_is_that_of_the_beats_and_noise_has_none():
+    assert heart_rate(make_ecg(), RATE) == pytest.approx(60, abs=1)
+    fast = make_ecg()[:, ::2]  # the same samples at half the rate: twice as fast
+    assert heart_rate(fast, RATE) == pytest.approx(120, abs=2)
+    assert heart_rate(np.random.default_rng(0).normal(size=(12, 2500)), RATE) is None
+    assert heart_rate(np.full((12, 2500), np.nan), RATE) is None
+    assert heart_rate(make_ecg(duration_s=1.0), RATE) is None
+
+
+def test_scores_over_time_are_drawn_a_line_a_label(tmp_path):
+    scores = np.array([[0.1, 0.9], [0.4, np.nan], [0.8, 0.2]])
+    figure = plot_scores([0, 60, 120], scores, ["one", "two"], title="Record 17")
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[0, 0.1], [1, 0.4], [2, 0.8]])  # minutes
+    assert axes.get_title() == "Record 17" and axes.get_xlabel().endswith(", min")
+    figure.savefig(tmp_path / "scores.png")
 
 
 def test_a_lead_of_nan_is_not_recorded():
@@ -162,7 +192,7 @@ def test_of_a_long_recording_the_first_10_s_are_shown():
     figure = plot_ecg(signal, sampling_rate=RATE)
     rhythm = artist(figure, "rhythm-II").get_ydata()
     np.testing.assert_allclose(rhythm - rhythm[0], (signal[1, :2500] - signal[1, 0]) * 10, atol=1e-9)
-    assert "25 mm/s  10 mm/mV  250 Hz  first 10 of 30 s" in words(figure)
+    assert "25 mm/s  10 mm/mV  250 Hz  first 10 of 30 s  about 60 beats/min" in words(figure)
 
 
 def test_an_offset_of_the_electrodes_does_not_move_the_trace():
@@ -195,7 +225,7 @@ def test_an_artefact_does_not_make_the_page_endless():
 def test_words_around_the_paper():
     texts = words(plot_ecg(make_ecg(), sampling_rate=RATE, title="Record 17"))
     assert "Record 17" in texts
-    assert "25 mm/s  10 mm/mV  250 Hz" in texts
+    assert "25 mm/s  10 mm/mV  250 Hz  about 60 beats/min" in texts
     assert any("not for diagnosis" in text for text in texts)
 
 

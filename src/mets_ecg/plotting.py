@@ -19,6 +19,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from .leads import STANDARD_LEADS, canonical_lead, canonical_leads
+from .signals import detect_qrs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +35,8 @@ _NUM_COLUMNS = 4
 _NUM_ROWS = len(STANDARD_LEADS) // _NUM_COLUMNS
 _COLUMN_S = 2.5
 _PAGE_S = _NUM_COLUMNS * _COLUMN_S
+# So many leads are drawn as strips, each whole.
+_MAX_STRIPS = 3
 
 # All in mm. Multiples of 5 put baselines and the pulse on the bold lines.
 _LEFT_MM, _RIGHT_MM = 15, 5
@@ -73,8 +76,9 @@ def plot_ecg(
 ) -> Figure:
     """Draw a 12-lead ECG as on clinical paper: 25 mm/s, 10 mm/mV, 3 rows of 4 leads and a rhythm strip.
 
-    The columns are consecutive in time, 2.5 s each; the strip shows all 10 s. Each lead is drawn about its
-    own median, as a machine's AC coupling does. Rows move apart where traces would run into each other. The
+    The columns are consecutive in time, 2.5 s each; the strip shows all 10 s. Where at most three leads were recorded,
+    each is drawn whole, as a strip. The heart rate, where beats are found, is printed beneath. Each lead is drawn about
+    its own median, as a machine's AC coupling does. Rows move apart where traces would run into each other. The
     figure is sized in real millimetres: save it with `figure.savefig(path)`, without `bbox_inches="tight"`,
     and print it at 100 %.
 
@@ -113,6 +117,7 @@ def plot_ecg(
     shown = signal_mv[:, : int(np.ceil(_PAGE_S * sampling_rate))]
     leads = dict(zip(lead_names, shown, strict=True))
     rows = _rows_of_cells(leads, sampling_rate, canonical_lead(rhythm_lead))
+    beats = heart_rate(shown, sampling_rate)
     baselines, paper_height = _baselines_mm(rows)
 
     header = _HEADER_MM if title else 0
@@ -126,9 +131,53 @@ def plot_ecg(
             if overlay is not None and cell.lead in leads:
                 own = np.asarray(overlay)[lead_names.index(cell.lead)] - np.nanmedian(leads[cell.lead])
                 _draw_overlay(axes, cell, baseline, own[: shown.shape[1]], sampling_rate)
-    _draw_words(axes, title, paper_height, sampling_rate, signal_mv.shape[1] / sampling_rate)
+    _draw_words(axes, title, paper_height, sampling_rate, signal_mv.shape[1] / sampling_rate, beats)
     _draw_scores(axes, bars, top=-paper_height - _FOOTER_MM)
     return axes.figure
+
+
+def heart_rate(signal: np.ndarray, sampling_rate: float) -> float | None:
+    """Return the beats a minute, by the median interval between QRS complexes; None where fewer than three are found.
+
+    Args:
+        signal: `(leads, samples)`, millivolt; NaN where nothing was recorded.
+        sampling_rate: Hz.
+    """
+    recorded = signal[~np.isnan(signal).all(axis=1)]
+    if not len(recorded) or recorded.shape[1] < 2 * sampling_rate or sampling_rate < 40:
+        return None
+    places = detect_qrs(recorded, sampling_rate)
+    return None if len(places) < 3 else 60 * sampling_rate / float(np.median(np.diff(places)))
+
+
+def plot_scores(
+    times: Sequence[float], scores: np.ndarray, labels: Sequence[str], *, title: str | None = None
+) -> Figure:
+    """Draw scores over the time of a long recording, a line a label.
+
+    Args:
+        times: seconds from the beginning, of each window.
+        scores: `(windows, labels)` from 0 to 1; NaN where a window has none.
+        labels: of the columns.
+        title: above the axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    unit, seconds = ("min", 60.0) if len(times) and max(times) >= 120 else ("s", 1.0)
+    for label, values in zip(labels, np.asarray(scores, dtype=float).T, strict=True):
+        axes.plot(np.asarray(times) / seconds, values, label=label, linewidth=1.2)
+    axes.set(xlabel=f"from the beginning of the recording, {unit}", ylabel="score", ylim=(0, 1), title=title)
+    axes.grid(color=_MINOR)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
+    return figure
 
 
 @dataclass(frozen=True)
@@ -160,7 +209,7 @@ class _Cell:
 
 
 def _rows_of_cells(leads: Mapping[str, np.ndarray], sampling_rate: float, rhythm_lead: str) -> list[list[_Cell]]:
-    """Return the cells of the page: rows of consecutive columns, then the rhythm strip."""
+    """Return the cells of the page: rows of consecutive columns, then the rhythm strip; of few leads strips alone."""
 
     def cell(lead: str, start_s: float, end_s: float, is_rhythm: bool = False) -> _Cell:
         if lead not in leads or np.isnan(leads[lead]).all():
@@ -171,6 +220,9 @@ def _rows_of_cells(leads: Mapping[str, np.ndarray], sampling_rate: float, rhythm
         inside = (seconds >= start_s) & (seconds < end_s)
         return _Cell(lead, start_s, end_s, trace[:, inside], len(heights) / sampling_rate, is_rhythm)
 
+    recorded = [lead for lead in STANDARD_LEADS if lead in leads and not np.isnan(leads[lead]).all()]
+    if 0 < len(recorded) <= _MAX_STRIPS:
+        return [[cell(lead, 0.0, _PAGE_S, is_rhythm=True)] for lead in recorded]
     columns = [(i * _COLUMN_S, (i + 1) * _COLUMN_S) for i in range(_NUM_COLUMNS)]
     rows = [
         [cell(STANDARD_LEADS[i * _NUM_ROWS + row], *column) for i, column in enumerate(columns)]
@@ -307,12 +359,16 @@ def _halo() -> list:
     return [withStroke(linewidth=2.5, foreground=_PAPER)]
 
 
-def _draw_words(axes: Axes, title: str | None, height: float, sampling_rate: float, duration_s: float) -> None:
+def _draw_words(
+    axes: Axes, title: str | None, height: float, sampling_rate: float, duration_s: float, beats: float | None
+) -> None:
     if title:
         axes.text(0, _HEADER_MM / 2, title, fontsize=12, fontweight="bold", color=_INK, va="center_baseline")
     settings = f"{_MM_PER_S:g} mm/s  {_MM_PER_MV:g} mm/mV  {sampling_rate:g} Hz"
     if duration_s > _PAGE_S:
         settings += f"  first {_PAGE_S:g} of {duration_s:.4g} s"
+    if beats is not None:
+        settings += f"  about {beats:.0f} beats/min"
     y = -height - 0.6 * _FOOTER_MM
     axes.text(0, y, settings, fontsize=8.5, color=_INK, va="center_baseline")
     note = "Research software: not for diagnosis"

@@ -252,7 +252,8 @@ def _of_record(record, path: str | None) -> _Stated:
         record.units,
         record.record_id,
         path=path,
-        is_file=True,
+        # A file of plain numbers is as an array of them; whole ones are numbers of a converter.
+        is_file=record.units is not None or record.signal.dtype.kind in "iu",
     )
 
 
@@ -344,14 +345,14 @@ def _split_unit(name) -> tuple:
 def _read_path(path: str):
     # The readers of files are not among the model files, which a checkpoint carries.
     try:
-        from mets_ecg.io import read_wfdb
+        from mets_ecg.io import read_ecg
     except ImportError as error:
         raise ImportError(
             f"{path}: recordings are read from paths by the package mets-ecg, which is not installed here. Install it, "
             "or pass the recording itself: for WFDB files wfdb.rdrecord(path); any array with sampling_rate=, "
             "lead_names= and units="
         ) from error
-    return read_wfdb(path)
+    return read_ecg(path)
 
 
 # What the call says, and whether the two agree.

@@ -84,6 +84,18 @@ COMMANDS = {
         "write what a checkpoint makes of recordings as Parquet",
         "mets-ecg embed --model mets-small --source ptb-xl --output embeddings",
     ),
+    "predict": (
+        "mets_ecg.predict",
+        "run_predict",
+        "ask your own recordings in words, and print scores with what they stand on",
+        'mets-ecg predict recording.hea --model mets-small --labels "atrial fibrillation" "normal ecg"',
+    ),
+    "plot": (
+        "mets_ecg.plot",
+        "run_plot",
+        "draw recordings on clinical paper",
+        "mets-ecg plot recording.hea --output ecg.png",
+    ),
     "push": (
         "mets_ecg.hub.push",
         "run_push",

@@ -8,6 +8,7 @@ import re
 import pytest
 from huggingface_hub import ModelCard
 
+from mets_ecg import ECGFeatureExtractor
 from mets_ecg.hub.model_card import THIS_REPOSITORY, TO_STATE, check_model_card, write_model_card
 
 
@@ -130,3 +131,18 @@ def test_a_checkpoint_without_a_card_is_refused(checkpoint):
     (checkpoint / "README.md").unlink()
     with pytest.raises(FileNotFoundError, match="no README.md, its model card"):
         check_model_card(checkpoint)
+
+
+def test_what_was_saved_by_hand_gets_a_card_that_asks_for_what_is_not_known(tiny_checkpoint):
+    write_model_card(tiny_checkpoint)
+    text = card_of(tiny_checkpoint).text
+    assert f"How it was trained is not recorded beside the weights: {TO_STATE}." in text
+    with pytest.raises(ValueError, match="still says"):
+        check_model_card(tiny_checkpoint)
+
+
+def test_an_encoder_alone_has_no_card_of_ours(tiny_model, tmp_path):
+    tiny_model.ecg_model.save_pretrained(tmp_path)
+    ECGFeatureExtractor(sampling_rate=100).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="a card is written of dual encoders and classifiers"):
+        write_model_card(tmp_path)

@@ -20,7 +20,7 @@ from transformers import AutoConfig
 from mets_ecg_cli.parser import read_yaml
 from mets_ecg_cli.resources import resource
 
-from ..configuration_ecg_text import ECGClassificationConfig
+from ..configuration_ecg_text import ECGClassificationConfig, ECGTextConfig
 from ..data.building.card import LICENCES
 from ..evaluation.tasks import get_task
 from ..feature_extraction_ecg import ECGFeatureExtractor
@@ -80,6 +80,9 @@ def write_model_card(folder: str | os.PathLike[str], *, name: str | None = None,
         folder: with the weights, the configs and, of a run, `metrics.json` and `training_args.yaml`.
         name: of the model; default the folder's.
         origin: where the weights come from, if not from such a run.
+
+    Raises:
+        ValueError: the folder holds neither a dual encoder nor a classifier.
     """
     folder = Path(folder)
     facts = _Facts(folder, origin)
@@ -105,7 +108,10 @@ def check_model_card(folder: str | os.PathLike[str]) -> None:
     """
     path = Path(folder) / "README.md"
     if not path.is_file():
-        raise FileNotFoundError(f"{str(folder)!r} has no README.md, its model card: train again, or write one")
+        raise FileNotFoundError(
+            f"{str(folder)!r} has no README.md, its model card: mets_ecg.hub.model_card.write_model_card(folder) "
+            "begins one"
+        )
     text = path.read_text(encoding="utf-8")
     try:
         metadata = ModelCard(text).data.to_dict()
@@ -143,6 +149,11 @@ class _Facts:
             for name in ("metrics.json", "training_args.yaml")
         )
         self.classifies = self.config.model_type == ECGClassificationConfig.model_type
+        if not self.classifies and self.config.model_type != ECGTextConfig.model_type:
+            raise ValueError(
+                f"a card is written of dual encoders and classifiers, and {str(folder)!r} holds a "
+                f"{self.config.model_type!r}: write its README.md yourself"
+            )
         self.pretraining = getattr(self.config, "pretraining_config", None) is not None
         self.corpora = self._corpora()
         self.licence = origin.licence if origin else self._licence()

@@ -17,11 +17,13 @@ class ECGRecord:
     """One recording as its file holds it.
 
     Attributes:
-        signal: `(leads, samples)` float32 in `units`; NaN where no sample was recorded.
+        signal: `(leads, samples)` float32 in `units`; NaN where no sample was recorded. Integers where the file has
+            them and says neither gain nor unit.
         sampling_rate: samples a second, Hz; None where the file does not state it.
-        lead_names: one name a row, as in the file.
+        lead_names: one name a row, as in the file; None where the file names none.
         units: `"mV"`, `"uV"`, `"V"`, or another unit as the file spells it, one for all rows or one a row. None where
             the file does not state how samples become volts: `signal` is then in units of the converter, from its zero.
+            None for all where it names no unit at all.
         record_id: the record's name in its source, if it has one.
         age: of the patient, in years; None where it is hidden or not known.
         age_over_89: True also where the file says only that; None where the age is not known.
@@ -31,8 +33,8 @@ class ECGRecord:
 
     signal: np.ndarray
     sampling_rate: float | None
-    lead_names: tuple[str, ...]
-    units: str | tuple[str | None, ...] = "mV"
+    lead_names: tuple[str, ...] | None
+    units: str | tuple[str | None, ...] | None = "mV"
     record_id: str | None = None
     age: float | None = None
     age_over_89: bool | None = None

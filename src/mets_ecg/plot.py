@@ -1,0 +1,32 @@
+"""The command `mets-ecg plot`: recordings of one's own on clinical paper."""
+
+from __future__ import annotations
+
+from mets_ecg_cli.plot import PlotArguments
+
+from .plotting import plot_ecg
+from .predict import list_recordings, picture_paths
+from .recordings import read_recording
+
+
+def run_plot(arguments: PlotArguments) -> None:
+    """Draw each recording, and print where.
+
+    Raises:
+        ValueError, OSError: a recording cannot be read, ends before the page begins, or cannot be drawn.
+    """
+    paths = list_recordings(arguments.files)
+    for path, picture in zip(paths, picture_paths(arguments.output, paths), strict=True):
+        recording = read_recording(str(path), **arguments.stated(), label=str(path))
+        first = round(arguments.start * recording.sampling_rate)
+        if first >= recording.signal_mv.shape[1]:
+            seconds = recording.signal_mv.shape[1] / recording.sampling_rate
+            raise ValueError(f"{path} is {seconds:.1f} s long: --start {arguments.start:g} is behind its end")
+        figure = plot_ecg(
+            recording.signal_mv[:, first:],
+            sampling_rate=recording.sampling_rate,
+            lead_names=recording.lead_names,
+            title=arguments.title or recording.record_id or path.name,
+        )
+        figure.savefig(picture)
+        print(f"{path}: {picture}")

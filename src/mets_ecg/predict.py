@@ -1,0 +1,268 @@
+"""The command `mets-ecg predict`: recordings of one's own to scores, and to what each answer stands on.
+
+A recording that cannot be read is reported and passed over; the command then ends with status 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+from tqdm.auto import tqdm
+from transformers import pipeline
+
+from mets_ecg_cli.predict import PredictArguments
+
+from .evaluation.checkpoints import Checkpoint
+from .io import recordings_in_folder
+from .plotting import plot_ecg, plot_scores, require_matplotlib
+from .recordings import Recording, read_recording
+
+# What a recording may fail with that is its own fault; others are ours, and end the command.
+_FAILURES = (ValueError, TypeError, OSError, ImportError)
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def run_predict(arguments: PredictArguments) -> None:
+    """Ask each recording, print its scores and draw it.
+
+    Raises:
+        ValueError, OSError: there are no recordings or no labels, or the checkpoint is not there.
+        RuntimeError: some of several recordings could not be read; they were named as it went.
+    """
+    paths, labels = list_recordings(arguments.files), read_labels(arguments.labels)
+    pictures = picture_paths(arguments.picture, paths)
+    ask = _Asking(arguments, labels)
+    write = _write_json if arguments.json else _CSVWriter() if arguments.csv else _write_text
+    failed = 0
+    for path, picture in zip(tqdm(paths, unit="recording", disable=len(paths) == 1 or None), pictures, strict=True):
+        try:
+            recording = read_recording(
+                str(path), **arguments.stated(), default_leads=ask.extractor.lead_names, label=str(path)
+            )
+            answer = ask(recording)
+            if picture is not None:
+                ask.draw(recording, answer, picture)
+        except _FAILURES as error:
+            if len(paths) == 1:
+                raise
+            failed += 1
+            reason = " ".join(str(error).split())
+            tqdm.write(reason if reason.startswith(str(path)) else f"{path}: {reason}", file=sys.stderr)
+            answer = {"error": reason}
+        write({"file": str(path), **answer})
+    if failed:
+        raise RuntimeError(f"{failed} of {len(paths)} recordings could not be read, as said above")
+
+
+def list_recordings(files: Sequence[str]) -> list[Path]:
+    """Return files as they are named, and the recordings in folders.
+
+    Raises:
+        FileNotFoundError: a folder has no recordings.
+    """
+    paths: list[Path] = []
+    for name in files:
+        found = recordings_in_folder(name) if Path(name).is_dir() else [Path(name)]
+        if not found:
+            raise FileNotFoundError(
+                f"there is no recording in {name!r}: WFDB headers, .npy, .npz, .mat, .csv or .tsv files"
+            )
+        paths += found
+    return paths
+
+
+def read_labels(labels: Sequence[str]) -> list[str] | dict[str, list[str]] | None:
+    """Return labels; one that is a file's name stands for what is in it: a label a line, or in YAML phrases by label.
+
+    Raises:
+        ValueError: the file has no labels.
+    """
+    if len(labels) != 1 or not Path(labels[0]).is_file():
+        return list(labels) or None
+    text = Path(labels[0]).read_text(encoding="utf-8")
+    if Path(labels[0]).suffix in (".yaml", ".yml"):
+        read = yaml.safe_load(text)
+        if not isinstance(read, dict) or not read:
+            raise ValueError(f"{labels[0]!r} must have labels with their phrases, as `infarction: [inferior infarct.]`")
+        return {str(label): [own] if isinstance(own, str) else list(own) for label, own in read.items()}
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{labels[0]!r} has no labels: write one a line")
+    return lines
+
+
+def picture_paths(picture: str | None, paths: Sequence[Path]) -> list[Path | None]:
+    """Return where each recording's picture goes: a file for one, a folder's files for several.
+
+    Raises:
+        ValueError: a file is named for several recordings, or it is of no known kind.
+    """
+    if picture is None:
+        return [None] * len(paths)
+    require_matplotlib()
+    given = Path(picture)
+    if given.suffix.lower() in PICTURES:
+        if len(paths) > 1:
+            raise ValueError(f"{picture!r} is one picture, and there are {len(paths)} recordings: name a folder")
+        given.parent.mkdir(parents=True, exist_ok=True)
+        return [given]
+    if given.suffix and not given.is_dir():
+        raise ValueError(f"{picture!r}: pictures are {', '.join(PICTURES)} files, or a folder of them")
+    given.mkdir(parents=True, exist_ok=True)
+    stems = [path.with_suffix("").name for path in paths]
+    return [
+        given / (f"{stem}.png" if stems.count(stem) == 1 else f"{i + 1}-{stem}.png") for i, stem in enumerate(stems)
+    ]
+
+
+class _Asking:
+    """A checkpoint's pipeline, with what is asked."""
+
+    def __init__(self, arguments: PredictArguments, labels):
+        checkpoint = Checkpoint.open(arguments.model)
+        if checkpoint.classifies and labels is not None:
+            raise ValueError(f"{arguments.model} is a classifier of classes that it was trained on: leave --labels out")
+        if not checkpoint.classifies and labels is None:
+            raise ValueError('say what is asked, by --labels "atrial fibrillation" "normal ecg", or a file of labels')
+        task = "ecg-classification" if checkpoint.classifies else "zero-shot-classification"
+        self.pipeline = pipeline(task, model=arguments.model)
+        self.extractor, self.arguments = checkpoint.feature_extractor, arguments
+        self.call: dict = {"return_details": True, "top_k": arguments.top_k, "batch_size": arguments.batch_size}
+        if labels is not None:
+            self.call |= {"candidate_labels": labels, "multi_label": arguments.multi_label}
+
+    def __call__(self, recording: Recording) -> dict:
+        """Return the answer: scores, what they stand on and, if asked for, scores over time."""
+        crop = {"crop": "windows"} if self.arguments.windows or self.arguments.over_time else {}
+        answer = self._ask(recording, **crop)
+        answer |= {"assumed": dict(recording.assumed), "dropped_channels": list(recording.dropped_channels)}
+        if self.arguments.over_time:
+            answer["over_time"] = list(self._over_time(recording))
+        return answer
+
+    def _ask(self, recording: Recording, **options) -> dict:
+        given = {
+            "signal": recording.signal_mv,
+            "sampling_rate": recording.sampling_rate,
+            "lead_names": list(recording.lead_names),
+            "units": "mV",
+            "record_id": recording.record_id,
+        }
+        return self.pipeline(given, **self.call, **options)
+
+    def _over_time(self, recording: Recording) -> Iterator[dict]:
+        """Yield the scores of each window by label, or why there are none."""
+        seconds = self.extractor.max_duration
+        if seconds is None:
+            raise ValueError("this model takes a recording of any length at once: there are no windows over time")
+        width = round(seconds * recording.sampling_rate)
+        starts = range(0, max(recording.signal_mv.shape[1] - width // 2, 1), width)
+        for start in tqdm(starts, unit="window", disable=None, leave=False):
+            part = Recording(
+                recording.signal_mv[:, start : start + width], recording.sampling_rate, recording.lead_names
+            )
+            entry = {"start": start / recording.sampling_rate}
+            try:
+                found = self._ask(part)
+                yield entry | {"qrs_found": found["qrs_found"], "scores": _by_label(found["scores"])}
+            except ValueError as error:
+                yield entry | {"qrs_found": False, "scores": {}, "error": " ".join(str(error).split())}
+
+    def draw(self, recording: Recording, answer: dict, picture: Path) -> None:
+        """Write the picture: the first window that was read with the scores, or the scores over time."""
+        if self.arguments.over_time:
+            times = [entry["start"] for entry in answer["over_time"]]
+            labels = [one["label"] for one in answer["scores"]]
+            values = np.array(
+                [[entry["scores"].get(label, np.nan) for label in labels] for entry in answer["over_time"]]
+            )
+            figure = plot_scores(times, values, labels, title=picture.stem)
+        else:
+            first = round(answer["windows"][0]["start"] * recording.sampling_rate)
+            figure = plot_ecg(
+                recording.signal_mv[:, first:],
+                sampling_rate=recording.sampling_rate,
+                lead_names=recording.lead_names,
+                title=recording.record_id or picture.stem,
+                scores=answer["scores"],
+            )
+        figure.savefig(picture)
+
+
+def _by_label(scores: Iterable[dict]) -> dict[str, float]:
+    return {one["label"]: one["score"] for one in scores}
+
+
+# What is printed.
+
+
+def _write_json(answer: dict) -> None:
+    tqdm.write(json.dumps(answer, default=float), file=sys.stdout)
+
+
+def _write_text(answer: dict) -> None:
+    if "error" not in answer:
+        tqdm.write("\n".join(_lines(answer)), file=sys.stdout)
+
+
+class _CSVWriter:
+    """A line for each recording, with a column for each label of the first one."""
+
+    def __init__(self):
+        self.labels: list[str] | None = None
+
+    def __call__(self, answer: dict) -> None:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        scores = _by_label(answer.get("scores", ()))
+        if self.labels is None and scores:
+            self.labels = sorted(scores)
+            writer.writerow(["file", *self.labels, "duration", "qrs_found", "masked", "assumed"])
+        if scores:
+            notes = [answer["duration"], answer["qrs_found"], " ".join(_masked(answer)), " ".join(answer["assumed"])]
+            writer.writerow([answer["file"], *(f"{scores[label]:.4f}" for label in self.labels), *notes])
+
+
+def _masked(answer: dict) -> dict[str, str]:
+    """Return the leads that are masked in any window, with the reason."""
+    return {lead: why for window in answer["windows"] for lead, why in window["masked"].items()}
+
+
+def _lines(answer: dict) -> Iterator[str]:
+    windows = answer["windows"]
+    read = f"read {windows[0]['start']:.1f} to {windows[-1]['stop']:.1f} s"
+    yield f"{answer['file']}: {answer['duration']:.1f} s at {answer['sampling_rate']:g} Hz, {read}"
+    for one in answer["scores"]:
+        present = "" if one.get("present") is None else "  present" if one["present"] else ""
+        yield f"  {one['score']:.2f}  {one['label']}{present}"
+    if not answer["qrs_found"]:
+        yield "  no heart beat was found: the scores mean nothing"
+    by_reason: dict[str, list[str]] = {}
+    for lead, why in _masked(answer).items():
+        by_reason.setdefault(why, []).append(lead)
+    for words, found in (
+        ("masked", "; ".join(f"{why} {', '.join(leads)}" for why, leads in by_reason.items())),
+        ("derived", ", ".join(dict.fromkeys(lead for window in windows for lead in window["derived"]))),
+        ("left out", ", ".join(answer["dropped_channels"])),
+        ("assumed", ", ".join(f"{name} {value}" for name, value in answer["assumed"].items())),
+    ):
+        if found:
+            width = max(40, shutil.get_terminal_size((80, 24)).columns)
+            yield textwrap.fill(f"{words}: {found}", width, initial_indent="  ", subsequent_indent="    ")
+    if (answer["limb_lead_error"] or 0) > 0.3:
+        yield "  the limb leads do not fit each other: are they what they are called?"
+    if "over_time" in answer:
+        labels = [one["label"] for one in answer["scores"]]
+        yield "  " + "  ".join(["    from s", *(label[:18].rjust(18) for label in labels)])
+        for entry in answer["over_time"]:
+            cells = [
+                f"{entry['scores'][label]:18.2f}" if label in entry["scores"] else " " * 17 + "-" for label in labels
+            ]
+            yield "  " + "  ".join([f"{entry['start']:10.0f}", *cells]) + ("" if entry["qrs_found"] else "  no beat")

@@ -1,0 +1,121 @@
+"""Files of arrays: which of them is the recording, its rate where one stands beside it, and what is refused."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import scipy.io
+
+from mets_ecg.io import arrays, read_ecg
+
+SIGNAL = np.random.default_rng(0).normal(size=(12, 500)).astype(np.float32)
+h5py = pytest.importorskip("h5py")
+
+
+def write_npy(path, signal, **beside):
+    np.save(path.with_suffix(".npy"), signal)
+    return path.with_suffix(".npy")
+
+
+def write_npz(path, signal, **beside):
+    np.savez_compressed(path.with_suffix(".npz"), ecg=signal, **beside)
+    return path.with_suffix(".npz")
+
+
+def write_mat(path, signal, **beside):
+    scipy.io.savemat(path.with_suffix(".mat"), {"val": signal, **beside})
+    return path.with_suffix(".mat")
+
+
+def write_hdf5(path, signal, **beside):
+    with h5py.File(path.with_suffix(".h5"), "w") as file:
+        group = file.create_group("recording")
+        group["signal"] = signal
+        for name, value in beside.items():
+            group[name] = value
+    return path.with_suffix(".h5")
+
+
+WRITERS = [write_npy, write_npz, write_mat, write_hdf5]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_array_is_read_whichever_way_it_lies(tmp_path, write, turned):
+    record = read_ecg(write(tmp_path / "mine", SIGNAL.T if turned else SIGNAL))
+    np.testing.assert_array_equal(record.signal, SIGNAL)
+    assert (record.sampling_rate, record.lead_names, record.units, record.record_id) == (None, None, None, "mine")
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_single_lead_is_a_row(tmp_path, write):
+    assert read_ecg(write(tmp_path / "one", SIGNAL[3])).signal.shape == (1, 500)
+
+
+@pytest.mark.parametrize("write", WRITERS[1:])
+def test_a_rate_beside_the_array_is_taken_and_other_numbers_are_not(tmp_path, write):
+    record = read_ecg(write(tmp_path / "mine", SIGNAL, fs=250.0, age=61.0, gains=np.ones(12)))
+    assert record.sampling_rate == 250 and record.signal.shape == (12, 500)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_whole_numbers_stay_whole(tmp_path, write):
+    assert read_ecg(write(tmp_path / "counts", (SIGNAL * 1000).astype(np.int16))).signal.dtype.kind == "i"
+
+
+def test_of_several_arrays_the_one_called_signal_is_taken_or_none(tmp_path):
+    np.savez(tmp_path / "a.npz", signal=SIGNAL, filtered=SIGNAL * 2)
+    np.testing.assert_array_equal(read_ecg(tmp_path / "a.npz").signal, SIGNAL)
+    np.savez(tmp_path / "b.npz", raw=SIGNAL, filtered=SIGNAL * 2)
+    with pytest.raises(
+        ValueError, match=r"b.npz holds raw \(12, 500\), filtered \(12, 500\): one array .* called signal"
+    ):
+        read_ecg(tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz", names=np.array(["I", "II"]), rate=500)
+    with pytest.raises(ValueError, match=r"c.npz holds names \(2,\), rate \(\): one array of numbers"):
+        read_ecg(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_file_that_is_cut_short_is_refused(tmp_path, write):
+    path = write(tmp_path / "cut", SIGNAL)
+    whole = path.read_bytes()
+    for keep in (len(whole) // 2, 130):
+        path.write_bytes(whole[:keep])
+        with pytest.raises(ValueError, match="cut.* is damaged, or"):
+            read_ecg(path)
+
+
+def test_code_in_an_array_is_not_run(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="damaged, or not a .npy file of numbers"):
+        read_ecg(tmp_path / "objects.npy")
+
+
+def test_what_unpacks_to_more_than_is_read_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "MAX_BYTES", 100_000)
+    np.savez_compressed(tmp_path / "bomb.npz", ecg=np.zeros((12, 5000)))
+    assert (tmp_path / "bomb.npz").stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"bomb.npz unpacks to 0 MB, more than"):
+        read_ecg(tmp_path / "bomb.npz")
+    with h5py.File(tmp_path / "bomb.h5", "w") as file:
+        file.create_dataset("signal", data=np.zeros((12, 5000)), compression="gzip")
+    with pytest.raises(ValueError, match="unpacks to more than"):
+        read_ecg(tmp_path / "bomb.h5")
+    np.save(tmp_path / "large.npy", np.zeros((12, 5000)))
+    with pytest.raises(ValueError, match="more than the 0 MB that are read: cut it into parts"):
+        read_ecg(tmp_path / "large.npy")
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("readme.txt", "no array")
+    with pytest.raises(ValueError, match="other.npz"):
+        read_ecg(tmp_path / "other.npz")
+    held = io.BytesIO()
+    np.save(held, SIGNAL)
+    with zipfile.ZipFile(tmp_path / "cut.npz", "w") as archive:
+        archive.writestr("ecg.npy", held.getvalue()[:300])
+    with pytest.raises(ValueError, match="cut.npz is damaged"):
+        read_ecg(tmp_path / "cut.npz")

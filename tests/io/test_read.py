@@ -1,0 +1,83 @@
+"""A file is told by its content; formats that are not read are named; folders are searched."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from mets_ecg.io import read_ecg, read_wfdb, recordings_in_folder
+from mets_ecg.recordings import read_recording
+
+
+@pytest.fixture
+def record(ptb_xl_source, tmp_path):
+    for suffix in (".hea", ".dat"):
+        shutil.copy(ptb_xl_source / "records100" / "00000" / f"00012_lr{suffix}", tmp_path)
+    return tmp_path / "00012_lr"
+
+
+@pytest.mark.parametrize("suffix", ["", ".hea", ".dat"])
+def test_wfdb_records_are_read_by_any_of_their_names(record, suffix):
+    own = read_ecg(f"{record}{suffix}")
+    np.testing.assert_array_equal(own.signal, read_wfdb(record).signal)
+
+
+def test_the_content_decides_and_not_the_extension(record, tmp_path):
+    np.save(tmp_path / "array.npy", np.ones((12, 100)))
+    (tmp_path / "array.npy").rename(tmp_path / "array.bin")
+    assert read_ecg(tmp_path / "array.bin").signal.shape == (12, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "called"),
+    [
+        ("a.dcm", b"\0" * 128 + b"DICM", "DICOM"),
+        ("a.edf", b"0       " + b" " * 200, "EDF"),
+        ("a.bdf", b"\xffBIOSEMI", "EDF"),
+        ("a.xml", b"\xef\xbb\xbf<?xml version='1.0'?><a/>", "XML"),
+        ("a.scp", b"\0" * 40, "SCP-ECG"),
+        ("a.pdf", b"%PDF-1.7", "PDF"),
+        ("a.csv", b"\x89PNG\r\n", "picture"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named_with_a_way_out(tmp_path, name, content, called):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} is a {called} file, a format that is not read: .* write it as CSV"):
+        read_ecg(tmp_path / name)
+
+
+def test_what_is_no_recording_is_refused(tmp_path):
+    (tmp_path / "empty.csv").write_bytes(b"")
+    (tmp_path / "letter.docx").write_bytes(b"PK\x03\x04 words")
+    with pytest.raises(ValueError, match="empty.csv is empty"):
+        read_ecg(tmp_path / "empty.csv")
+    with pytest.raises(
+        ValueError, match=r"letter.docx is of no format that is read \(WFDB, NumPy array, .*letter.docx.hea"
+    ):
+        read_ecg(tmp_path / "letter.docx")
+    with pytest.raises(ValueError, match="is a folder: name a recording in it"):
+        read_ecg(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_ecg(tmp_path / "nothing.csv")
+
+
+def test_a_folder_s_recordings_are_found_once_each(record, tmp_path):
+    (tmp_path / "inner").mkdir()
+    np.save(tmp_path / "inner" / "a.npy", np.ones((12, 100)))
+    (tmp_path / "b.csv").write_text("I\n0.5\n")
+    (tmp_path / "notes.txt").write_text("no recording")
+    (tmp_path / "00012_lr.mat").write_bytes(b"beside a header")
+    found = [path.relative_to(tmp_path).as_posix() for path in recordings_in_folder(tmp_path)]
+    assert found == ["00012_lr.hea", "b.csv", "inner/a.npy"]
+
+
+def test_what_files_of_numbers_do_not_say_is_assumed_or_asked_for(tmp_path):
+    np.save(tmp_path / "floats.npy", np.ones((12, 500), dtype=np.float32))
+    np.save(tmp_path / "counts.npy", np.ones((12, 500), dtype=np.int16))
+    read = read_recording(str(tmp_path / "floats.npy"), 250)
+    assert set(read.assumed) == {"lead_names", "units"}
+    with pytest.raises(ValueError, match="floats.npy: the sampling rate is not stated"):
+        read_recording(str(tmp_path / "floats.npy"))
+    with pytest.raises(ValueError, match=r"counts.npy: the unit of I is not stated, its samples are numbers of a conv"):
+        read_recording(str(tmp_path / "counts.npy"), 250)
+    assert read_recording(str(tmp_path / "counts.npy"), 250, units="uV").signal_mv[0, 0] == pytest.approx(0.001)

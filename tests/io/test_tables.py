@@ -1,0 +1,95 @@
+"""Tables of samples as text: names, units, times, separators, and lines that do not fit."""
+
+import numpy as np
+import pytest
+
+from mets_ecg.io import read_ecg
+
+LEADS = ["I", "II", "V1"]
+SIGNAL = np.round(np.random.default_rng(0).normal(size=(3, 60)), 3)
+
+
+def write(path, header=None, *, separator=",", time=None, end="", comma=False, signal=SIGNAL):
+    rows = [list(row) for row in signal.T]
+    if time is not None:
+        rows = [[t, *row] for t, row in zip(time, rows, strict=True)]
+    lines = [separator.join(f"{value:.6g}" for value in row) + end for row in rows]
+    if comma:
+        lines = [line.replace(".", ",") for line in lines]
+    path.write_text("\n".join([*([separator.join(header)] if header else []), *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", " ", "|"])
+def test_names_and_samples_are_read_with_any_separator(tmp_path, separator):
+    record = read_ecg(write(tmp_path / "mine.csv", LEADS, separator=separator))
+    np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-6)
+    assert record.lead_names == tuple(LEADS)
+    assert (record.sampling_rate, record.units, record.record_id) == (None, None, "mine")
+
+
+def test_a_decimal_comma_is_understood(tmp_path):
+    record = read_ecg(write(tmp_path / "german.csv", LEADS, separator=";", comma=True))
+    np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "rate"),
+    [
+        ("time", 0.002, 500),
+        ("Time (ms)", 4, 250),
+        ("t [s]", 1 / 360, 360),
+        ("time_ms", 1000 / 257, 257),
+        ("us", 2000, 500),
+    ],
+)
+def test_a_column_of_times_gives_the_rate_and_is_no_lead(tmp_path, name, step, rate):
+    record = read_ecg(write(tmp_path / "timed.csv", [name, *LEADS], time=np.arange(60) * step))
+    assert record.sampling_rate == pytest.approx(rate, rel=1e-3)
+    assert record.lead_names == tuple(LEADS)
+
+
+def test_times_without_a_name_give_the_rate_too_and_numbers_of_samples_do_not(tmp_path):
+    assert read_ecg(write(tmp_path / "a.csv", time=np.arange(60) * 0.004)).sampling_rate == 250
+    counted = read_ecg(write(tmp_path / "b.csv", time=np.arange(60)))
+    assert counted.sampling_rate is None and counted.signal.shape == (3, 60)
+    named = read_ecg(write(tmp_path / "c.csv", ["sample", *LEADS], time=np.arange(60)))
+    assert named.lead_names == tuple(LEADS)
+
+
+@pytest.mark.parametrize("header", [["I (mV)", "II [mV]", "V1 (mV)"], ["I_mV", "II_mV", "V1_mV"]])
+def test_units_in_names_are_taken(tmp_path, header):
+    record = read_ecg(write(tmp_path / "units.csv", header))
+    assert record.lead_names == tuple(LEADS) and record.units == ("mV", "mV", "mV")
+
+
+def test_gaps_comments_a_mark_of_the_encoding_and_separators_at_the_end(tmp_path):
+    path = write(tmp_path / "odd.csv", LEADS, end=",")
+    lines = path.read_text().splitlines()
+    lines[3] = ",nan,NA,"
+    path.write_bytes(b"\xef\xbb\xbf# exported\n" + "\r\n".join([*lines, "", ""]).encode())
+    record = read_ecg(path)
+    assert record.lead_names == tuple(LEADS) and np.isnan(record.signal[:, 2]).all()
+    np.testing.assert_allclose(record.signal[:, 3:], SIGNAL[:, 3:], atol=1e-6)
+
+
+def test_whole_numbers_stay_whole(tmp_path):
+    assert read_ecg(write(tmp_path / "counts.csv", LEADS, signal=np.rint(SIGNAL * 1000))).signal.dtype.kind == "i"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("I,II\n1.5,2\n3,x\n", r"line 3: 'x' is not a number"),
+        ("I,II\n1.5,2\n3\n", r"line 3: 1 columns, the first line has 2"),
+        ("I,II\n", "a line of names and no samples"),
+        ("# nothing\n\n", "is empty"),
+        ("time\n0\n0.1\n0.2\n", "no column of samples beside the time"),
+        ("time,I\n0,1.5\n0.1,2\n0.1,3\n", "'time' does not rise from sample to sample"),
+        ("time,I\n0,1.5\n1,2\n2,3\n3,1\n7,1\n", "'time' does not rise evenly, from sample 3 to the next by 4"),
+    ],
+)
+def test_what_is_no_table_of_samples_is_refused_by_its_line(tmp_path, text, reason):
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(ValueError, match=rf"bad.csv.*{reason}"):
+        read_ecg(tmp_path / "bad.csv")

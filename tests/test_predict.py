@@ -1,0 +1,191 @@
+"""`mets-ecg predict`: one recording, many, what is said of each, and what is refused."""
+
+import csv
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+import wfdb
+from transformers import pipeline
+
+import mets_ecg_cli
+
+LABELS = ["sinus rhythm", "atrial fibrillation", "left bundle branch block"]
+
+
+def predict(*flags) -> int:
+    return mets_ecg_cli.main(["predict", *map(str, flags)])
+
+
+@pytest.fixture
+def folder(ptb_xl_source, tmp_path):
+    """A recording in six forms, and one that cannot be read."""
+    own = tmp_path / "mine"
+    own.mkdir()
+    for suffix in (".hea", ".dat"):
+        shutil.copy(ptb_xl_source / "records100" / "00000" / f"00012_lr{suffix}", own / f"00012_lr{suffix}")
+    record = wfdb.rdrecord(str(own / "00012_lr"))
+    signal = record.p_signal.T
+    np.save(own / "a.npy", signal.astype(np.float32))
+    np.savez(own / "b.npz", ecg=signal, fs=100)
+    np.savetxt(own / "c.csv", np.column_stack([np.arange(1000) / 100, signal.T]), delimiter=",", fmt="%.4f",
+               header=",".join(["time", *record.sig_name]), comments="")  # fmt: skip
+    np.savetxt(own / "d.tsv", signal.T * 1000, delimiter="\t", fmt="%.1f",
+               header="\t".join(f"{name} (uV)" for name in record.sig_name), comments="")  # fmt: skip
+    return own
+
+
+@pytest.fixture
+def expected(folder, tiny_checkpoint):
+    answers = pipeline("zero-shot-classification", model=str(tiny_checkpoint))(str(folder / "00012_lr"), LABELS)
+    return {answer["label"]: answer["score"] for answer in answers}
+
+
+def test_a_recording_is_asked_and_its_answer_printed_best_first(folder, tiny_checkpoint, expected, capsys):
+    assert predict(folder / "00012_lr", "--model", tiny_checkpoint, "--labels", *LABELS) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{folder / '00012_lr'}: 10.0 s at 100 Hz, read 1.5 to 8.5 s"  # a window of 7 s
+    best = sorted(expected, key=expected.get, reverse=True)
+    assert lines[1:4] == [f"  {expected[label]:.2f}  {label}" for label in best]
+    assert all(len(line) <= 80 or line is lines[0] for line in lines)
+
+
+def test_one_recording_in_several_formats_has_the_same_scores(folder, tiny_checkpoint, expected, capsys):
+    flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--sampling-rate", 100, "--json"]
+    assert predict(folder, *flags) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["file"].rpartition("/")[2] for answer in answers] == [
+        "00012_lr.hea",
+        "a.npy",
+        "b.npz",
+        "c.csv",
+        "d.tsv",
+    ]
+    for answer in answers:
+        scores = {one["label"]: one["score"] for one in answer["scores"]}
+        assert scores == pytest.approx(expected, abs=1e-3)
+    assumed = {answer["file"].rpartition("/")[2]: sorted(answer["assumed"]) for answer in answers}
+    assert assumed == {"00012_lr.hea": [], "a.npy": ["lead_names", "units"], "b.npz": ["lead_names", "units"],
+                       "c.csv": ["units"], "d.tsv": []}  # fmt: skip
+
+
+def test_a_bad_file_is_reported_and_passed_over(folder, tiny_checkpoint, capsys):
+    (folder / "b.npz").write_bytes(b"PK\x03\x04 no archive")
+    flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--sampling-rate", 100]
+    assert predict(folder, *flags, "--csv") == 1
+    said = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert [row["file"].rpartition("/")[2] for row in rows] == ["00012_lr.hea", "a.npy", "c.csv", "d.tsv"]
+    assert all(0 <= float(row[label]) <= 1 for row in rows for label in LABELS)
+    assert f"{folder / 'b.npz'} is damaged" in said.err
+    assert said.err.rstrip().endswith("mets-ecg predict: 1 of 5 recordings could not be read, as said above")
+    assert predict(folder / "b.npz", *flags) == 1
+    assert "b.npz is damaged" in capsys.readouterr().err
+
+
+def test_what_an_answer_stands_on_is_said(tiny_checkpoint, tmp_path, capsys):
+    signal = np.random.default_rng(0).normal(size=(12, 5000)).astype(np.float32)
+    signal[6] = 0.0
+    np.save(tmp_path / "noise.npy", signal)
+    assert (
+        predict(tmp_path / "noise.npy", "--model", tiny_checkpoint, "--labels", "a", "b", "--sampling-rate", 500) == 0
+    )
+    out = capsys.readouterr().out
+    assert "  no heart beat was found: the scores mean nothing\n" in out
+    assert "  masked: constant V1\n" in out and "  assumed: lead_names I, II," in out and "units mV" in out
+    assert all(len(line) <= 80 for line in out.splitlines()[1:])
+    assert "  the limb leads do not fit each other: are they what they are called?" in out
+
+
+def test_channels_are_named_and_left_out(tiny_checkpoint, tmp_path, ptb_xl_source, capsys):
+    record = wfdb.rdrecord(str(ptb_xl_source / "records100" / "00000" / "00012_lr"))
+    np.save(tmp_path / "two.npy", np.stack([record.p_signal[:, 1], record.p_signal[:, 0] * 0, record.p_signal[:, 6]]))
+    flags = ["--sampling-rate", 100, "--lead-names", "II", "-", "V1", "--model", tiny_checkpoint, "--labels", "a", "b"]
+    assert predict(tmp_path / "two.npy", *flags, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["windows"][0]["recorded"] == ["II", "V1"] and answer["dropped_channels"] == ["1"]
+
+
+def test_labels_come_from_a_file_too(folder, tiny_checkpoint, expected, tmp_path, capsys):
+    (tmp_path / "labels.txt").write_text("\n".join(["", *LABELS, ""]))
+    assert predict(folder / "00012_lr", "--model", tiny_checkpoint, "--labels", tmp_path / "labels.txt", "--json") == 0
+    read = {one["label"]: one["score"] for one in json.loads(capsys.readouterr().out)["scores"]}
+    assert read == pytest.approx(expected, abs=1e-6)
+    (tmp_path / "labels.yaml").write_text("rhythm: [sinus rhythm., af.]\nblock: lbbb.\n")
+    flags = ["--labels", tmp_path / "labels.yaml", "--multi-label", "--top-k", 1, "--json"]
+    assert predict(folder / "00012_lr", "--model", tiny_checkpoint, *flags) == 0
+    (one,) = json.loads(capsys.readouterr().out)["scores"]
+    assert one["label"] in ("rhythm", "block")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_picture_is_drawn_with_the_scores(folder, tiny_checkpoint, tmp_path, suffix):
+    picture = tmp_path / "out" / f"ecg{suffix}"
+    assert predict(folder / "00012_lr", "--model", tiny_checkpoint, "--labels", *LABELS, "--picture", picture) == 0
+    head = picture.read_bytes()[:200]
+    assert {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix] in head
+    if suffix == ".svg":
+        assert "rhythm-II" in picture.read_text()
+
+
+def test_pictures_of_several_go_into_a_folder(folder, tiny_checkpoint, tmp_path, capsys):
+    flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--sampling-rate", 100]
+    assert predict(folder / "a.npy", folder / "00012_lr", *flags, "--picture", tmp_path / "drawn") == 0
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"a.png", "00012_lr.png"}
+    assert predict(folder / "a.npy", folder / "00012_lr", *flags, "--picture", tmp_path / "one.png") == 1
+    assert "is one picture, and there are 2 recordings: name a folder" in capsys.readouterr().err
+
+
+def test_a_long_recording_is_asked_over_time(tiny_checkpoint, ptb_xl_source, tmp_path, capsys):
+    record = wfdb.rdrecord(str(ptb_xl_source / "records100" / "00000" / "00012_lr"))
+    signal = np.concatenate([record.p_signal.T] * 3 + [np.full((12, 1000), np.nan)], axis=1)
+    np.savez(tmp_path / "long.npz", ecg=signal, fs=100)
+    flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--over-time", "--picture", tmp_path / "long.png"]
+    assert predict(tmp_path / "long.npz", *flags, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [entry["start"] for entry in answer["over_time"]] == [0, 7, 14, 21, 28, 35]
+    pipe = pipeline("zero-shot-classification", model=str(tiny_checkpoint))
+    second = pipe(signal[:, 700:1400], LABELS, sampling_rate=100)
+    assert answer["over_time"][1]["scores"] == pytest.approx({x["label"]: x["score"] for x in second}, abs=1e-5)
+    assert answer["over_time"][5]["scores"] == {} and "error" in answer["over_time"][5]
+    assert len(answer["windows"]) >= 3 and (tmp_path / "long.png").stat().st_size > 10_000
+    assert predict(tmp_path / "long.npz", *flags) == 0
+    assert len(
+        [line for line in capsys.readouterr().out.splitlines() if line.strip()[:3].isdigit() or "  no beat" in line]
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--labels", "a", "b"], "the sampling rate is not stated"),
+        ([], "say what is asked, by --labels"),
+        (["--labels", "a", "b", "--json", "--csv"], "--json and --csv are two forms of the same"),
+        (["--labels", "a", "b", "--picture", "ecg.bmp"], "pictures are .png, .svg, .pdf files"),
+        (["--labels", "a", "b", "--sampling-rate", "-1"], "--sampling-rate must be above 0 Hz"),
+        (["--labels", "a", "--top-k", "0"], "--top-k must be at least 1"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said(folder, tiny_checkpoint, capsys, flags, reason):
+    assert predict(folder / "a.npy", "--model", tiny_checkpoint, *flags) == 1
+    assert reason in capsys.readouterr().err
+
+
+def test_a_classifier_takes_no_labels(folder, tiny_checkpoint, tmp_path, capsys):
+    import mets_ecg
+
+    model = mets_ecg.ECGForSequenceClassification.from_pretrained(tiny_checkpoint, id2label={0: "NORM", 1: "MI"})
+    model.save_pretrained(tmp_path / "classifier")
+    mets_ecg.ECGFeatureExtractor.from_pretrained(tiny_checkpoint).save_pretrained(tmp_path / "classifier")
+    assert predict(folder / "00012_lr", "--model", tmp_path / "classifier") == 0
+    assert {line.split()[1] for line in capsys.readouterr().out.splitlines()[1:3]} == {"NORM", "MI"}
+    assert predict(folder / "00012_lr", "--model", tmp_path / "classifier", "--labels", "a") == 1
+    assert "is a classifier of classes that it was trained on: leave --labels out" in capsys.readouterr().err
+
+
+def test_a_folder_without_recordings_is_named(tiny_checkpoint, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert predict(tmp_path / "empty", "--model", tiny_checkpoint, "--labels", "a") == 1
+    assert "there is no recording in" in capsys.readouterr().err
