@@ -4,8 +4,9 @@
 
 Each is the recipe `c-melt-small` with 16 candidates (there are 68 texts), but for what its name says: a part's weight
 is 0, the contrast is of masked inputs as released, or other texts are drawn at random or from the farthest ones in
-place of the semi-hard ones; the whole is trained twice. One seed each otherwise. Folds 1 to 8 train, the terms are means over fold 9, zero-shot is macro AUROC on fold
-10. ETM accuracy is on fold 9's pairs, with the farthest texts and with semi-hard ones, whatever it was trained against.
+place of the semi-hard ones; the whole is trained twice. One seed each otherwise. Folds 1 to 8 train, the terms are
+means over fold 9, zero-shot is macro AUROC on fold 10. ETM accuracy is on fold 9's pairs, with the farthest texts and
+with semi-hard ones, whatever it was trained against.
 """
 
 from __future__ import annotations
