@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .arrays import read_hdf5_array, read_mat, read_npy, read_npz
+from .clinical import read_bdf, read_clinical
 from .record import ECGRecord
 from .tables import read_text_table
 from .wfdb import read_wfdb
@@ -40,10 +41,14 @@ FORMATS = (
     FileFormat("NumPy archive", (".npz",), lambda head, suffix: head.startswith(b"PK") and suffix == ".npz", read_npz),
     FileFormat("HDF5", (".h5", ".hdf5"), lambda head, suffix: b"\x89HDF\r\n" in head[:600], read_hdf5_array),
     FileFormat("MATLAB", (), lambda head, suffix: head.startswith(b"MATLAB 5.0") or suffix == ".mat", read_mat),
-    FileFormat("DICOM", (), lambda head, suffix: head[128:132] == b"DICM"),
-    FileFormat("EDF", (), lambda head, suffix: head.startswith((b"0       ", b"\xffBIOSEMI"))),
-    FileFormat("XML", (), lambda head, suffix: head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<")),
-    FileFormat("SCP-ECG", (), lambda head, suffix: suffix == ".scp" or head[16:22] == b"SCPECG"),
+    FileFormat("DICOM", (".dcm", ".dicom"), lambda head, suffix: head[128:132] == b"DICM", read_clinical),
+    FileFormat("EDF", (".edf",), lambda head, suffix: head.startswith(b"0       "), read_clinical),
+    FileFormat("BDF", (".bdf",), lambda head, suffix: head.startswith(b"\xffBIOSEMI"), read_bdf),
+    FileFormat(
+        "XML (HL7 aECG, GE MUSE)", (".xml",),
+        lambda head, suffix: head.lstrip(b"\xef\xbb\xbf\xff\xfe \r\n\t\0").startswith(b"<"), read_clinical,
+    ),
+    FileFormat("SCP-ECG", (".scp",), lambda head, suffix: suffix == ".scp" or head[16:22] == b"SCPECG", read_clinical),
     FileFormat("PDF", (), lambda head, suffix: head.startswith(b"%PDF")),
     FileFormat("picture", (), lambda head, suffix: head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*"))),
     FileFormat(

@@ -1,0 +1,211 @@
+"""What electrocardiographs and archives write: EDF / EDF+, DICOM, SCP-ECG, HL7 aECG and GE MUSE, and BDF.
+
+The formats are read by `ecgdatakit` (BDF by `pyedflib`), of the extra `formats`; here is what is made of its records:
+the exact rate in place of a rounded one, and errors where it warns of something that would change a signal (cut files,
+gaps, checksums, counts without a gain, two channels of one name). Formats that it knows and that are not tested here
+are refused.
+"""
+
+from __future__ import annotations
+
+import binascii
+import logging
+import os
+import re
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from .record import ECGRecord
+
+_logger = logging.getLogger(__name__)
+
+# These are read whole, several times over: an hour of twelve leads at 1 kHz in 16 bit.
+MAX_BYTES = 100_000_000
+
+_READ = {
+    "EDFParser": "EDF",
+    "DICOMWaveformParser": "DICOM",
+    "SCPECGParser": "SCP-ECG",
+    "HL7aECGParser": "HL7 aECG",
+    "GEMuseXMLParser": "GE MUSE XML",
+}
+# What of a warning says that the signal is not the one that was recorded.
+_FATAL = re.compile(
+    r"truncat|not closed|has gaps|checksum|CRC|raw counts|raw ADC|uncalibrated|unscaled|not applied|ignored in|"
+    r"only the first is read|incomplete|not loaded",
+    re.IGNORECASE,
+)
+# And what says it of parts that are not the rhythm recording.
+_HARMLESS = re.compile(
+    r"median|reference beat|QRS subtraction|Section (1|7|8|10|11) |representative beat", re.IGNORECASE
+)
+# Of SCP-ECG: sections of statements and measurements, without which the signal is whole.
+_STATEMENTS = (7, 8, 9, 10, 11)
+
+
+def read_clinical(path: Path) -> ECGRecord:
+    """Read a recording by `ecgdatakit`.
+
+    Raises:
+        ImportError: `ecgdatakit`, or `pydicom` for DICOM, is not installed.
+        ValueError: the file is too large, of a kind that is not read, damaged, cut short, or fails a checksum; its
+            leads differ in rate or length; or two have one name.
+    """
+    _check(path)
+    try:
+        from ecgdatakit.exceptions import ECGDataKitError
+        from ecgdatakit.parsing.parser import FileParser
+    except ImportError as error:
+        raise _missing(path, error) from error
+    known = FileParser.detect_format(path)
+    if known is None or known["parser"] not in _READ:
+        what = "of a kind that is not known" if known is None else f"{known['name']}, which is not read"
+        raise ValueError(f"{path} is {what}: {', '.join(_READ.values())} are; write it as one of them, or as CSV")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            record = _parse(path, FileParser, ECGDataKitError)
+        except ImportError as error:
+            raise _missing(path, error) from error
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        if _FATAL.search(message) and not _HARMLESS.search(message):
+            raise ValueError(f"{path}: {message}: export it again, or mend it first")
+        if "not an integer" not in message:  # the exact rate is taken below
+            _logger.info("%s: %s", path, message)
+    return _record(record, path)
+
+
+def read_bdf(path: Path) -> ECGRecord:
+    """Read a BDF file (EDF of 24 bits) by `pyedflib`; errors as `read_clinical`."""
+    _check(path)
+    try:
+        import pyedflib
+    except ImportError as error:
+        raise _missing(path, error) from error
+    try:
+        with pyedflib.EdfReader(str(path)) as reader:
+            channels = range(reader.signals_in_file)
+            leads = [
+                (
+                    reader.getLabel(i).strip(),
+                    reader.getSampleFrequency(i),
+                    reader.getPhysicalDimension(i).strip(),
+                    reader.readSignal(i),
+                )
+                for i in channels
+            ]
+            start = reader.getStartdatetime()
+            sex, age = reader.getSex(), None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged, or no BDF file ({error})") from error
+    return _joined(leads, path, sex=sex, age=age, start=start)
+
+
+def _check(path: Path) -> None:
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(
+            f"{path} has {path.stat().st_size / 1e6:.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB that are read of "
+            "its format: cut it into parts"
+        )
+
+
+def _missing(path: Path, error: ImportError) -> ImportError:
+    return ImportError(f'{path}: reading it needs the extra "formats", pip install "mets-ecg[formats]" ({error})')
+
+
+def _parse(path: Path, parser, failure: type[Exception]):
+    try:
+        return parser.parse(path, units="mV")
+    except failure as error:
+        section = re.search(r"Section (\d+) is too short", str(error))
+        if section is None or int(section[1]) not in _STATEMENTS:
+            raise ValueError(f"{path} is damaged ({error})") from error
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(_without_statements(path.read_bytes(), path))
+        try:
+            return parser.parse(copy, units="mV")
+        except failure as error:
+            raise ValueError(f"{path} is damaged ({error})") from error
+
+
+def _without_statements(data: bytes, path: Path) -> bytes:
+    """Return an SCP-ECG file whose sections of statements are said to be absent, with its checksums right again."""
+    if binascii.crc_hqx(data[2:], 0xFFFF) != int.from_bytes(data[:2], "little"):
+        raise ValueError(f"{path} is damaged: its checksum does not fit its content")
+    changed, table = bytearray(data), 6 + 16
+    size = int.from_bytes(data[6 + 4 : 6 + 8], "little")
+    for place in range(table, 6 + size - 9, 10):
+        if int.from_bytes(data[place : place + 2], "little") in _STATEMENTS:
+            changed[place + 2 : place + 10] = bytes(8)
+    changed[6:8] = binascii.crc_hqx(bytes(changed[8 : 6 + size]), 0xFFFF).to_bytes(2, "little")
+    changed[:2] = binascii.crc_hqx(bytes(changed[2:]), 0xFFFF).to_bytes(2, "little")
+    return bytes(changed)
+
+
+def _record(record, path: Path) -> ECGRecord:
+    exact = _exact_rates(record)
+    leads = [
+        (lead.label, exact.get(lead.label, exact.get("", float(lead.sampling_rate))), lead.units, lead.samples)
+        for lead in record.leads
+    ]
+    raw = [lead.label for lead in record.leads if lead.is_raw]
+    if raw:
+        raise ValueError(f"{path}: {', '.join(raw)} are counts of a converter without a gain: millivolts are not known")
+    start = record.recording.date
+    if (
+        start is not None
+        and record.source_format.startswith("edf")
+        and (start.year, start.month, start.day) == (1985, 1, 1)
+    ):
+        start = None  # EDF's date of a recording that was made anonymous
+    return _joined(leads, path, sex=record.patient.sex, age=record.patient.age, start=start)
+
+
+def _exact_rates(record) -> dict[str, float]:
+    """Return the rates that `ecgdatakit` has rounded, by lead or, under an empty name, of all."""
+    known = record.raw_metadata
+    if "exact_sampling_rates" in known:
+        return dict(known["exact_sampling_rates"])
+    if known.get("rhythm_time", {}).get("sampling_rate_exact"):
+        rate = known["rhythm_time"]["sampling_rate_exact"]
+        return {"": float(round(rate)) if abs(rate - round(rate)) < 1e-6 * rate else rate}
+    for group in known.get("multiplex_groups", ()):
+        if record.leads and group["samples"] == len(record.leads[0].samples):
+            return {"": float(group["sampling_frequency"])}
+    return {}
+
+
+def _joined(leads: list[tuple], path: Path, *, sex: str, age, start) -> ECGRecord:
+    """Return the channels as one record; of several rates those of voltages, if these have one."""
+    rates = {rate for _, rate, _, _ in leads}
+    if len(rates) > 1:
+        leads = [lead for lead in leads if lead[2] in ("mV", "uV", "V", "nV", "µV")]
+        rates = {rate for _, rate, _, _ in leads}
+    if len(rates) != 1 or min(rates) <= 0:
+        said = ", ".join(f"{name} {rate:g} Hz" for name, rate, _, _ in leads) or "no channel of a voltage"
+        raise ValueError(f"{path}: its channels have no one rate ({said}): resample them to one first")
+    names = [name for name, _, _, _ in leads]
+    for name in names:
+        base = re.fullmatch(r"(.+)_\d+", name)
+        if names.count(name) > 1 or (base and base[1] in names):
+            raise ValueError(f"{path}: two channels are called {base[1] if base else name!r}: rename or remove one")
+    lengths = {len(samples) for _, _, _, samples in leads}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"{path}: its channels differ in length, {', '.join(map(str, sorted(lengths)))} samples")
+    return ECGRecord(
+        signal=np.stack([np.asarray(samples, dtype=np.float32) for _, _, _, samples in leads]),
+        sampling_rate=rates.pop(),
+        lead_names=tuple(names),
+        units=tuple({"µV": "uV"}.get(unit, unit) or None for _, _, unit, _ in leads),
+        record_id=os.path.splitext(path.name)[0],
+        age=None if age is None else float(age),
+        age_over_89=None if age is None else age > 89,
+        sex={"M": "male", "MALE": "male", "F": "female", "FEMALE": "female"}.get((sex or "").upper()),
+        start_time=None if start is None else start.isoformat(),
+    )

@@ -1,0 +1,193 @@
+"""Clinical formats: files of known content are read right; what is damaged, hostile or of another kind is refused."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mets_ecg.io import clinical, read_ecg
+
+
+def _load_writers():
+    """The helper beside this file; under `--import-mode=importlib` it has no name to be imported by."""
+    spec = importlib.util.spec_from_file_location("clinical_files", Path(__file__).with_name("clinical_files.py"))
+    module = sys.modules["clinical_files"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+files = _load_writers()
+for needed in ("ecgdatakit", "pydicom", "pyedflib"):
+    pytest.importorskip(needed)
+
+LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+RATE = 500
+SIGNAL = np.round(np.random.default_rng(0).normal(size=(8, 2 * RATE)).cumsum(axis=1) * 0.02, 3)
+
+
+@pytest.mark.parametrize("kind", files.WRITERS)
+def test_samples_leads_rate_and_patient_are_those_that_were_written(tmp_path, kind):
+    record = read_ecg(files.WRITERS[kind](tmp_path, SIGNAL, LEADS, RATE))
+    np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-4)
+    assert record.signal.dtype == np.float32
+    assert (record.lead_names, record.sampling_rate, set(record.units)) == (LEADS, RATE, {"mV"})
+    assert record.start_time == "2021-03-04T05:06:07"
+    assert record.sex == "male"
+    assert record.age == (None if kind == "bdf" else 61)
+
+
+@pytest.mark.parametrize("kind", ["edf", "bdf", "dicom", "aecg"])
+def test_rates_are_exact(tmp_path, kind):
+    """`ecgdatakit` rounds them: 128.5 Hz would be 128, and every interval wrong by 0.4 %."""
+    record = read_ecg(
+        files.WRITERS[kind](tmp_path, SIGNAL[:, :514], LEADS, 128.5 if kind in ("dicom", "aecg") else 257)
+    )
+    assert record.sampling_rate == pytest.approx(128.5 if kind in ("dicom", "aecg") else 257, rel=1e-9)
+
+
+def test_the_rate_of_an_edf_with_records_of_another_length_is_exact(tmp_path):
+    path = files.write_edf(tmp_path, SIGNAL, LEADS, RATE, plain=True)
+    data = bytearray(path.read_bytes())
+    assert data[244:252].split() == [b"1"]
+    data[244:252] = b"1.5     "  # seconds of a data record of 500 samples
+    path.write_bytes(bytes(data))
+    assert read_ecg(path).sampling_rate == pytest.approx(500 / 1.5)
+
+
+def test_two_channels_of_one_name_are_refused(tmp_path):
+    for kind in ("edf", "dicom", "aecg"):
+        path = files.WRITERS[kind](tmp_path, SIGNAL[:2], ("II", "II"), RATE)
+        with pytest.raises(ValueError, match="two channels are called 'II'"):
+            read_ecg(path)
+
+
+def test_a_cut_file_is_refused(tmp_path):
+    for kind, write in files.WRITERS.items():
+        path = write(tmp_path, SIGNAL, LEADS, RATE)
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) * 2 // 3])
+        with pytest.raises(ValueError, match=path.name):
+            read_ecg(path)
+        path.write_bytes(data[:140])
+        with pytest.raises((ValueError, FileNotFoundError)):
+            read_ecg(path)
+        assert kind
+
+
+def test_a_changed_sample_is_noticed_where_there_is_a_checksum(tmp_path):
+    path = files.write_scp(tmp_path, SIGNAL, LEADS, RATE)
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 4
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match="CRC"):
+        read_ecg(path)
+    path = files.write_muse(tmp_path, SIGNAL, LEADS, RATE)
+    text = path.read_text(encoding="latin-1")
+    place = text.index("<WaveFormData>") + 40
+    path.write_text(text[:place] + ("A" if text[place] != "A" else "B") + text[place + 1 :], encoding="latin-1")
+    with pytest.raises(ValueError, match="(?i)crc|checksum"):
+        read_ecg(path)
+
+
+def test_statements_of_an_scp_that_cannot_be_read_do_not_lose_the_recording(tmp_path):
+    """A section 11 of a byte, which some devices write."""
+    whole = files.write_scp(tmp_path, SIGNAL, LEADS, RATE).read_bytes()
+    body = whole[6:]
+    section = files._scp_section(11, b"\1", b"\0" * 6)
+    table = bytearray(body)
+    entry = 16 + 11 * 10
+    table[entry + 2 : entry + 10] = files.struct.pack("<II", len(section), len(whole) + 1)
+    table[:2] = files.binascii.crc_hqx(bytes(table[2 : 16 + 12 * 10]), 0xFFFF).to_bytes(2, "little")
+    data = files.struct.pack("<I", len(whole) + len(section)) + bytes(table) + section
+    (tmp_path / "odd.scp").write_bytes(files.binascii.crc_hqx(data, 0xFFFF).to_bytes(2, "little") + data)
+    np.testing.assert_allclose(read_ecg(tmp_path / "odd.scp").signal, SIGNAL, atol=1e-4)
+    damaged = bytearray((tmp_path / "odd.scp").read_bytes())
+    damaged[-len(section) - 50] ^= 1
+    (tmp_path / "odd.scp").write_bytes(bytes(damaged))
+    with pytest.raises(ValueError, match="odd.scp is damaged: its checksum does not fit"):
+        read_ecg(tmp_path / "odd.scp")
+
+
+def test_counts_without_a_gain_are_refused(tmp_path):
+    path = files.write_muse(tmp_path, SIGNAL, LEADS, RATE)
+    text = path.read_text(encoding="latin-1").replace("<LeadAmplitudeUnits>MICROVOLTS</LeadAmplitudeUnits>", "")
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match="raw counts|counts of a converter"):
+        read_ecg(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]><AnnotatedECG>&c;</AnnotatedECG>',
+        '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><RestingECG>&x;</RestingECG>',
+        "<AnnotatedECG>",
+        "<?xml version='1.0'?><html/>",
+    ],
+)
+def test_hostile_and_other_xml_is_refused(tmp_path, text):
+    (tmp_path / "a.xml").write_text(text)
+    with pytest.raises(ValueError, match="a.xml"):
+        read_ecg(tmp_path / "a.xml")
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = files.write_edf(tmp_path, SIGNAL, LEADS, RATE)
+    monkeypatch.setattr(clinical, "MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match="more than the 0 MB that are read of its format"):
+        read_ecg(path)
+
+
+def test_without_the_extra_the_way_out_is_said(tmp_path, monkeypatch):
+    paths = [files.write_edf(tmp_path, SIGNAL, LEADS, RATE), files.write_bdf(tmp_path, SIGNAL, LEADS, RATE)]
+    for name in ("ecgdatakit", "ecgdatakit.exceptions", "pyedflib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for path in paths:
+        with pytest.raises(ImportError, match=r'the extra "formats", pip install "mets-ecg\[formats\]"'):
+            read_ecg(path)
+
+
+def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    changed = bytearray(data)
+    for _ in range(int(rng.integers(1, 8))):
+        place = int(rng.integers(len(changed)))
+        kind = rng.integers(4)
+        if kind == 0:
+            changed[place] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            changed[place] = int(rng.integers(256))
+        elif kind == 2:
+            del changed[place : place + int(rng.integers(1, 200))]
+        else:
+            changed[place:place] = bytes(rng.integers(0, 256, int(rng.integers(1, 50)), dtype=np.uint8))
+        if not changed:
+            break
+    return bytes(changed)
+
+
+def check_mutations(folder, seeds) -> None:
+    """Whatever a file holds it is read or refused in words; where it has a checksum nothing else is read."""
+    for kind, write in files.WRITERS.items():
+        path = write(folder, SIGNAL[:, :RATE], LEADS, RATE)
+        whole = path.read_bytes()
+        for seed in seeds:
+            path.write_bytes(mutated(whole, np.random.default_rng([seed, len(kind)])))
+            try:
+                record = read_ecg(path)
+            except (ValueError, FileNotFoundError) as error:
+                assert str(error), (kind, seed)
+                continue
+            assert record.signal.nbytes < 50_000_000, (kind, seed)
+            if kind == "scp":
+                assert np.allclose(record.signal, SIGNAL[:, :RATE], atol=1e-4), seed
+
+
+def test_damaged_files_are_read_or_refused_in_words(tmp_path):
+    check_mutations(tmp_path, range(25))
+
+
+@pytest.mark.slow
+def test_many_damaged_files_are_read_or_refused_in_words(tmp_path):
+    check_mutations(tmp_path, range(25, 1700))
