@@ -70,5 +70,9 @@ def test_what_a_wheel_must_carry_is_in_it(site):
         "mets_ecg/data/reports/glossary.tsv",
         "mets_ecg/data/snomed.tsv",
         "mets_ecg/resources/records/LICENSE.txt",
+        "mets_ecg/resources/configs/c-melt-small.yaml",
+        "mets_ecg/resources/cards/model.md.jinja",
+        "mets_ecg/checkpoints/mets-small/model.safetensors",
+        "mets_ecg/checkpoints/mets-small/README.md",
     ):
         assert (site / path).is_file(), path

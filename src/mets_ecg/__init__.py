@@ -27,6 +27,7 @@ from .pipeline_ecg_classification import ECGClassificationPipeline
 from .pipeline_zero_shot_ecg import ZeroShotECGClassificationPipeline
 from .processing_ecg import ECGProcessor
 from .registration import register
+from .shipped import shipped
 
 try:
     __version__ = version("mets-ecg")
@@ -54,6 +55,7 @@ __all__ = [
     "ZeroShotECGClassificationPipeline",
     "c_melt_config",
     "info_nce_loss",
+    "shipped",
     "sigmoid_loss",
     "vocabulary_loss",
 ]

@@ -24,6 +24,7 @@ from .evaluation.checkpoints import Checkpoint
 from .io import recordings_in_folder
 from .plotting import plot_ecg, plot_scores, require_matplotlib
 from .recordings import Recording, read_recording
+from .shipped import shipped
 
 # What a recording may fail with that is its own fault; others are ours, and end the command.
 _FAILURES = (ValueError, TypeError, OSError, ImportError)
@@ -127,13 +128,14 @@ class _Asking:
     """A checkpoint's pipeline, with what is asked."""
 
     def __init__(self, arguments: PredictArguments, labels):
-        checkpoint = Checkpoint.open(arguments.model)
+        name = arguments.model or shipped()
+        checkpoint = Checkpoint.open(name)
         if checkpoint.classifies and labels is not None:
-            raise ValueError(f"{arguments.model} is a classifier of classes that it was trained on: leave --labels out")
+            raise ValueError(f"{name} is a classifier of classes that it was trained on: leave --labels out")
         if not checkpoint.classifies and labels is None:
             raise ValueError('say what is asked, by --labels "atrial fibrillation" "normal ecg", or a file of labels')
         task = "ecg-classification" if checkpoint.classifies else "zero-shot-classification"
-        self.pipeline = pipeline(task, model=arguments.model)
+        self.pipeline = pipeline(task, model=name)
         self.extractor, self.arguments = checkpoint.feature_extractor, arguments
         self.call: dict = {"return_details": True, "top_k": arguments.top_k, "batch_size": arguments.batch_size}
         if labels is not None:

@@ -88,7 +88,7 @@ COMMANDS = {
         "mets_ecg.predict",
         "run_predict",
         "ask your own recordings in words, and print scores with what they stand on",
-        'mets-ecg predict recording.hea --model mets-small --labels "atrial fibrillation" "normal ecg"',
+        'mets-ecg predict recording.hea --labels "atrial fibrillation" "normal ecg" --picture ecg.png',
     ),
     "plot": (
         "mets_ecg.plot",

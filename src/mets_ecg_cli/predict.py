@@ -32,7 +32,9 @@ class RecordingArguments:
 class PredictArguments(RecordingArguments):
     """Ask recordings in words, or give them to a classifier, and print scores with what they stand on."""
 
-    model: str = argument(help="checkpoint: a folder or a Hub id")
+    model: str | None = argument(
+        None, help="checkpoint: a folder or a Hub id; default mets-small, which comes with the package"
+    )
     labels: list[str] = argument(
         default_factory=list, help="what is asked, in words; or a text file with a label a line"
     )

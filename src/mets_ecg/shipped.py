@@ -1,0 +1,27 @@
+"""Checkpoints that come with the package, so that the first answer about a recording comes from a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent / "checkpoints"
+
+
+def shipped(name: str = "mets-small") -> str:
+    """Return the folder of a checkpoint that comes with the package.
+
+    `mets-small` is METS, trained by the recipe of that name on folds 1 to 8 of PTB-XL (CC BY 4.0, DOI
+    10.13026/kfzx-aw45). Its text encoder is loaded from `sentence-transformers/all-MiniLM-L6-v2`, which the extra
+    `offline` brings. Its `README.md` is its card.
+
+    Example:
+        >>> AutoModel.from_pretrained(mets_ecg.shipped("mets-small"))
+
+    Raises:
+        FileNotFoundError: there is none of this name.
+    """
+    folder = _FOLDER / name
+    if not (folder / "config.json").is_file():
+        known = ", ".join(sorted(path.name for path in _FOLDER.iterdir() if path.is_dir()))
+        raise FileNotFoundError(f"no checkpoint {name!r} comes with the package: there is {known}")
+    return str(folder)
