@@ -37,7 +37,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(options.seed)
     kept = draw_kept_tokens(1, num_tokens, ratio, generator)
     with torch.no_grad():
-        output = model(**inputs, kept_tokens=kept)
+        output = model(**inputs, whole_input_ids=inputs["input_ids"], kept_tokens=kept)
     signal = inputs["input_values"][0].numpy()
     decoded = np.full_like(signal, np.nan)
     length = output.reconstruction.shape[2]
