@@ -1,12 +1,27 @@
 """A file is told by its content; formats that are not read are named; folders are searched."""
 
+import importlib.util
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 
 from mets_ecg.io import read_ecg, read_wfdb, recordings_in_folder
 from mets_ecg.recordings import read_recording
+
+
+def _load_writers():
+    """The helper beside this file; under `--import-mode=importlib` it has no name to be imported by."""
+    spec = importlib.util.spec_from_file_location("clinical_files", Path(__file__).with_name("clinical_files.py"))
+    module = sys.modules["clinical_files"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+files = _load_writers()
 
 
 @pytest.fixture
@@ -76,3 +91,65 @@ def test_what_files_of_numbers_do_not_say_is_assumed_or_asked_for(tmp_path):
     with pytest.raises(ValueError, match=r"counts.npy: the unit of I is not stated, its samples are numbers of a conv"):
         read_recording(str(tmp_path / "counts.npy"), 250)
     assert read_recording(str(tmp_path / "counts.npy"), 250, units="uV").signal_mv[0, 0] == pytest.approx(0.001)
+
+
+# Damaged files, over all readers (WFDB's have mutations of their own).
+
+LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+SIGNAL = np.round(np.random.default_rng(0).normal(size=(8, 500)).cumsum(axis=1) * 0.02, 3)
+
+
+def _write_arrays(folder):
+    np.save(folder / "a.npy", SIGNAL)
+    np.savez_compressed(folder / "b.npz", ecg=SIGNAL, fs=500)
+    scipy.io.savemat(folder / "c.mat", {"val": SIGNAL, "fs": 500})
+    header = ",".join(["time", *LEADS])
+    table = np.column_stack([np.arange(500) / 500, SIGNAL.T])
+    np.savetxt(folder / "d.csv", table, delimiter=",", fmt="%.4f", header=header, comments="")
+    return [folder / name for name in ("a.npy", "b.npz", "c.mat", "d.csv")]
+
+
+def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    changed = bytearray(data)
+    for _ in range(int(rng.integers(1, 8))):
+        place = int(rng.integers(len(changed)))
+        kind = rng.integers(4)
+        if kind == 0:
+            changed[place] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            changed[place] = int(rng.integers(256))
+        elif kind == 2:
+            del changed[place : place + int(rng.integers(1, 200))]
+        else:
+            changed[place:place] = bytes(rng.integers(0, 256, int(rng.integers(1, 50)), dtype=np.uint8))
+        if not changed:
+            break
+    return bytes(changed)
+
+
+def check_mutations(folder, seeds) -> None:
+    """Whatever a file holds it is read or refused in words; where it has a checksum nothing else is read."""
+    paths = _write_arrays(folder) + [write(folder, SIGNAL, LEADS, 500) for write in files.WRITERS.values()]
+    for number, path in enumerate(paths):
+        whole = path.read_bytes()
+        for seed in seeds:
+            path.write_bytes(mutated(whole, np.random.default_rng([seed, number])))
+            try:
+                record = read_ecg(path)
+            except (ValueError, FileNotFoundError) as error:
+                assert str(error), (path.name, seed)
+                continue
+            assert record.signal.nbytes < 50_000_000, (path.name, seed)
+            if path.suffix in (".scp", ".npz"):
+                assert np.allclose(record.signal, SIGNAL, atol=1e-4), (path.name, seed)
+        path.write_bytes(whole)
+        assert read_ecg(path).signal.shape == SIGNAL.shape
+
+
+def test_damaged_files_are_read_or_refused_in_words(tmp_path):
+    check_mutations(tmp_path, range(20))
+
+
+@pytest.mark.slow
+def test_ten_thousand_damaged_files_are_read_or_refused_in_words(tmp_path):
+    check_mutations(tmp_path, range(20, 1020))

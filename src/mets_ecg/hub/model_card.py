@@ -21,7 +21,7 @@ from mets_ecg_cli.parser import read_yaml
 from mets_ecg_cli.resources import resource
 
 from ..configuration_ecg_text import ECGClassificationConfig, ECGTextConfig
-from ..data.building.card import LICENCES
+from ..data.building.card import LICENCES, save_card
 from ..evaluation.tasks import get_task
 from ..feature_extraction_ecg import ECGFeatureExtractor
 
@@ -90,13 +90,7 @@ def write_model_card(folder: str | os.PathLike[str], *, name: str | None = None,
     card = ModelCard.from_template(
         facts.metadata(name), template_path=str(resource("cards", "model.md.jinja")), title=name, **facts.context()
     )
-    path, partial = folder / "README.md", folder / f".README.md.{os.getpid()}.partial"
-    try:
-        card.save(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return save_card(card, folder)
 
 
 def check_model_card(folder: str | os.PathLike[str]) -> None:

@@ -7,7 +7,11 @@ volts of some unit, which the caller states or assumes; whole ones are a convert
 
 from __future__ import annotations
 
+import io
 import math
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,32 +33,39 @@ def read_npy(path: Path) -> ECGRecord:
         ValueError: it is too large, damaged, or not an array of numbers of one or two axes.
     """
     check_size(path)
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged, or not a .npy file of numbers ({error})") from error
-    return record_of({"signal": array}, path)
+    return record_of({"signal": _array(path.read_bytes(), str(path))}, path)
 
 
 def read_npz(path: Path) -> ECGRecord:
     """Read an archive of NumPy arrays; arguments and errors as `read_npy`."""
     check_size(path)
-    import zipfile
-
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > MAX_BYTES:
-            raise ValueError(f"{path} unpacks to {unpacked / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f} MB are read")
-        with np.load(path, allow_pickle=False) as opened:
-            arrays = {name: opened[name] for name in opened.files}
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, NotImplementedError) as error:
+            if unpacked > MAX_BYTES:
+                large = f"{unpacked / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f} MB are read"
+                raise ValueError(f"{path} unpacks to {large}")
+            held = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"{path} is damaged, or not a .npz file of numbers ({error})") from error
-    except ValueError as error:
-        if "unpacks" in str(error):
-            raise
-        raise ValueError(f"{path} is damaged, or not a .npz file of numbers ({error})") from error
+    arrays = {name.removesuffix(".npy"): _array(data, f"{path}, {name}") for name, data in held.items()}
     return record_of(arrays, path)
+
+
+def _array(data: bytes, label: str) -> np.ndarray:
+    """Return the array of a `.npy` file's bytes. Its size is checked first: a header can promise any shape."""
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(file)
+        count = math.prod(shape)
+        if dtype.hasobject or count * dtype.itemsize != len(data) - file.tell():
+            raise ValueError("objects, or another size than its header says")
+        values = np.frombuffer(data, dtype=dtype, count=count, offset=file.tell())
+        return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+    except (ValueError, TypeError, SyntaxError, OverflowError, EOFError, tokenize.TokenError) as error:  # of the header
+        raise ValueError(f"{label} is damaged, or not a .npy file of numbers ({error})") from error
 
 
 def read_mat(path: Path) -> ECGRecord:

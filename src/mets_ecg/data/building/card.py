@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets import DatasetInfo, Features, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
-from huggingface_hub import DatasetCard, DatasetCardData
+from huggingface_hub import DatasetCard, DatasetCardData, RepoCard
 
 from mets_ecg_cli.resources import resource
 
@@ -71,7 +71,7 @@ def write_card(folder: str | os.PathLike[str], builder: _Builder) -> Path:
     while builds != (builds := _find_builds(folder, builder)):  # another config may be finished meanwhile
         if not builds:
             raise FileNotFoundError(f"{str(folder)!r} has no config of {builder.name}: build one first")
-        path = _save(_render(builds, builder), folder)
+        path = save_card(_render(builds, builder), folder)
     return path
 
 
@@ -140,7 +140,7 @@ def write_prepared_card(folder: str | os.PathLike[str], summary: Mapping, featur
         summary=summary,
         fields=json.dumps(summary["feature_extractor"], indent=2),
     )
-    return _save(card, Path(folder))
+    return save_card(card, Path(folder))
 
 
 def _add_files(data: DatasetCardData, builds: Mapping, features: Mapping, *, folders: Mapping, default=None) -> None:
@@ -160,7 +160,8 @@ def _add_files(data: DatasetCardData, builds: Mapping, features: Mapping, *, fol
     ]
 
 
-def _save(card: DatasetCard, folder: Path) -> Path:
+def save_card(card: RepoCard, folder: Path) -> Path:
+    """Write a card as `README.md` of a folder, at once; return its path."""
     path, partial = folder / "README.md", folder / f".README.md.{os.getpid()}.partial"
     try:
         card.save(partial)
