@@ -157,7 +157,8 @@ def _open_corpora(feature_extractor, arguments: SourceArguments, corpus, task_co
 
 def _open(name: str, rows, summary: Mapping | None = None, hub_id: str | None = None) -> _OpenCorpus:
     builder, summary = CORPORA.get(name), summary or {}
-    known = vars(builder.info) if builder else _SIMULATED if name == "simulated" else summary
+    info = getattr(builder, "info", None)  # a table's is its own
+    known = vars(info) if info else _SIMULATED if name == "simulated" else summary
     facts = {key: known.get(key) for key in CORPUS_FACTS} | {"id": hub_id}
     if builder is not None and builder.default_parts is not None:
         return _OpenCorpus(name, rows, builder.default_parts, builder.shared_patients, facts)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from accelerate import Accelerator
 from huggingface_hub.utils import WeakFileLock
+from transformers.utils import CONFIG_NAME
 
 from mets_ecg_cli.training import TrainingArguments
 
@@ -71,7 +72,8 @@ def run_training(
         if accelerator.is_main_process:
             metrics |= measure(run, accelerator, parts)
             run.finish(metrics)
-            write_model_card(run.output)
+            if (run.output / CONFIG_NAME).is_file():  # the model is one of transformers'
+                write_model_card(run.output)
             print(f"checkpoint of epoch {state.best_epoch}, its card, metrics.json and log.jsonl are in {run.output}")
         accelerator.end_training()
     return metrics
