@@ -161,7 +161,10 @@ def test_a_long_recording_is_asked_over_time(tiny_checkpoint, ptb_xl_source, tmp
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--labels", "a", "b"], "the sampling rate is not stated"),
+        (
+            ["--labels", "a", "b"],
+            "in Hz. A wrong rate would change every interval (here: --sampling-rate, --lead-names with -",
+        ),
         ([], "say what is asked, by --labels"),
         (["--labels", "a", "b", "--json", "--csv"], "--json and --csv are two forms of the same"),
         (["--labels", "a", "b", "--picture", "ecg.bmp"], "pictures are .png, .svg, .pdf files"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from mets_ecg_cli.plot import PlotArguments
 
 from .plotting import plot_ecg
-from .predict import list_recordings, picture_paths
-from .recordings import read_recording
+from .predict import list_recordings, picture_paths, read_file
 
 
 def run_plot(arguments: PlotArguments) -> None:
@@ -17,7 +16,7 @@ def run_plot(arguments: PlotArguments) -> None:
     """
     paths = list_recordings(arguments.files)
     for path, picture in zip(paths, picture_paths(arguments.output, paths), strict=True):
-        recording = read_recording(str(path), **arguments.stated(), label=str(path))
+        recording = read_file(path, arguments)
         first = round(arguments.start * recording.sampling_rate)
         if first >= recording.signal_mv.shape[1]:
             seconds = recording.signal_mv.shape[1] / recording.sampling_rate

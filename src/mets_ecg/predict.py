@@ -18,7 +18,7 @@ import yaml
 from tqdm.auto import tqdm
 from transformers import pipeline
 
-from mets_ecg_cli.predict import PredictArguments
+from mets_ecg_cli.predict import PredictArguments, RecordingArguments
 
 from .evaluation.checkpoints import Checkpoint
 from .io import recordings_in_folder
@@ -45,9 +45,7 @@ def run_predict(arguments: PredictArguments) -> None:
     failed = 0
     for path, picture in zip(tqdm(paths, unit="recording", disable=len(paths) == 1 or None), pictures, strict=True):
         try:
-            recording = read_recording(
-                str(path), **arguments.stated(), default_leads=ask.extractor.lead_names, label=str(path)
-            )
+            recording = read_file(path, arguments, default_leads=ask.extractor.lead_names)
             answer = ask(recording)
             if picture is not None:
                 ask.draw(recording, answer, picture)
@@ -61,6 +59,21 @@ def run_predict(arguments: PredictArguments) -> None:
         write({"file": str(path), **answer})
     if failed:
         raise RuntimeError(f"{failed} of {len(paths)} recordings could not be read, as said above")
+
+
+def read_file(path: Path, arguments: RecordingArguments, **options) -> Recording:
+    """Return the recording of a file, with what the arguments state of it.
+
+    Raises:
+        ValueError, OSError, ImportError: as `read_recording`; the way out is told in flags.
+    """
+    try:
+        return read_recording(str(path), **arguments.stated(), **options, label=str(path))
+    except ValueError as error:
+        if not any(f"{name}=" in str(error) for name in arguments.stated()):
+            raise
+        flags = "--sampling-rate, --lead-names with - in place of None, --units"
+        raise ValueError(f"{error} (here: {flags})") from error
 
 
 def list_recordings(files: Sequence[str]) -> list[Path]:
