@@ -29,7 +29,7 @@ demo: install  ## simulate, pre-train, ask a real recording a question (2 minute
 	$(VENV)/bin/mets-ecg demo --output demo-output --overwrite
 	$(VENV)/bin/python -m pytest -m demo tests/test_readme.py
 
-test: install  ## the default tests: offline, 6 minutes on 2 cores
+test: install  ## the default tests: offline, 10 minutes on 2 cores
 	$(VENV)/bin/python -m pytest
 
 test-all: install  ## the slow tests too
