@@ -108,3 +108,12 @@ def test_a_classifier_of_other_classes_is_refused(make, tiny_checkpoint, tmp_pat
     ECGFeatureExtractor.from_pretrained(tiny_checkpoint).save_pretrained(tmp_path / "other")
     with pytest.raises(ValueError, match="is a classifier of LABEL_0, LABEL_1, and the task has"):
         make(model=str(tmp_path / "other"), ecg_config={}, feature_extractor={})
+
+
+def test_an_encoder_that_was_saved_alone_is_trained_further(make, tiny_model, tiny_processor, tmp_path):
+    tiny_model.ecg_model.save_pretrained(tmp_path / "encoder")
+    tiny_processor.feature_extractor.save_pretrained(tmp_path / "encoder")
+    method, _ = make(model=str(tmp_path / "encoder"), ecg_config={}, feature_extractor={})
+    for name, own in tiny_model.ecg_model.state_dict().items():
+        assert torch.equal(method.model.ecg_model.state_dict()[name], own)
+    assert method.encoder_from == {"model": "encoder", "parts": {}, "corpora": {}}

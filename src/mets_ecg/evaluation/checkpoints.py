@@ -33,6 +33,12 @@ _ALSO_IN = {
 }
 
 
+def read_saved(name: str, file: str) -> dict:
+    """Return what a YAML or JSON file of a checkpoint, a folder or a Hub id, says; nothing where it has none."""
+    path = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+    return {} if path is None else read_yaml(path)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint.
@@ -91,8 +97,7 @@ class Checkpoint:
 
     def saved(self, file: str) -> dict:
         """Return what one of its own YAML or JSON files says; nothing where it has none."""
-        path = cached_file(self.name, file, _raise_exceptions_for_missing_entries=False)
-        return {} if path is None else read_yaml(path)
+        return read_saved(self.name, file)
 
     def load_rows(self, arguments: CheckpointArguments, parts: Sequence[str], task: Task | None = None) -> LoadedParts:
         """Return the rows of some parts as the checkpoint reads them.

@@ -12,7 +12,7 @@ from mets_ecg_cli.finetune import FinetuneArguments
 
 from ..configuration_ecg_text import ECGClassificationConfig
 from ..data.prepared_rows import PreparedRows
-from ..evaluation.checkpoints import Checkpoint
+from ..evaluation.checkpoints import read_saved
 from ..evaluation.encoding import encode_ecgs
 from ..evaluation.labels import draw_patients, load_labels
 from ..evaluation.statistics import auroc, choose_thresholds, macro_average
@@ -58,7 +58,7 @@ class Classification(Method):
         if arguments.model is not None:
             self.processor = ECGFeatureExtractor.from_pretrained(arguments.model)
             self.model = _load(arguments.model, head)
-            known = Checkpoint.open(arguments.model).saved("metrics.json")
+            known = read_saved(arguments.model, "metrics.json")
             name = Path(arguments.model).resolve().name if Path(arguments.model).is_dir() else arguments.model
             self.encoder_from = {"model": name} | {key: known.get(key, {}) for key in ("parts", "corpora")}
         else:
