@@ -87,7 +87,7 @@ def list_recordings(files: Sequence[str]) -> list[Path]:
         found = recordings_in_folder(name) if Path(name).is_dir() else [Path(name)]
         if not found:
             raise FileNotFoundError(
-                f"there is no recording in {name!r}: WFDB headers, .npy, .npz, .mat, .csv or .tsv files"
+                f"there is no recording in {name!r}: neither a WFDB header nor a file of another format that is read"
             )
         paths += found
     return paths

@@ -1,24 +1,13 @@
 """Clinical formats: files of known content are read right; what is damaged, hostile or of another kind is refused."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
+import clinical_files as files
 import numpy as np
 import pytest
 
 from mets_ecg.io import clinical, read_ecg
 
-
-def _load_writers():
-    """The helper beside this file; under `--import-mode=importlib` it has no name to be imported by."""
-    spec = importlib.util.spec_from_file_location("clinical_files", Path(__file__).with_name("clinical_files.py"))
-    module = sys.modules["clinical_files"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-files = _load_writers()
 for needed in ("ecgdatakit", "pydicom", "pyedflib"):
     pytest.importorskip(needed)
 

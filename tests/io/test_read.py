@@ -1,27 +1,14 @@
 """A file is told by its content; formats that are not read are named; folders are searched."""
 
-import importlib.util
 import shutil
-import sys
-from pathlib import Path
 
+import clinical_files as files
 import numpy as np
 import pytest
 import scipy.io
 
 from mets_ecg.io import read_ecg, read_wfdb, recordings_in_folder
 from mets_ecg.recordings import read_recording
-
-
-def _load_writers():
-    """The helper beside this file; under `--import-mode=importlib` it has no name to be imported by."""
-    spec = importlib.util.spec_from_file_location("clinical_files", Path(__file__).with_name("clinical_files.py"))
-    module = sys.modules["clinical_files"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-files = _load_writers()
 
 
 @pytest.fixture

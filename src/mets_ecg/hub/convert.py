@@ -84,9 +84,8 @@ def converter_weights(converter: Converter, checkpoint: str) -> Mapping[str, tor
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {checkpoint!r}")
     try:
-        with safe_globals(
-            [argparse.Namespace]
-        ):  # which old training scripts put beside the weights, and is only fields
+        # Old training scripts put a namespace beside the weights, which is only fields.
+        with safe_globals([argparse.Namespace]):
             held = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         carried = str(error).split("GLOBAL ")[-1].split(" ")[0] if "GLOBAL " in str(error) else None

@@ -6,6 +6,7 @@ A run writes it when it ends. What no file says, such as the licence of somebody
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -155,7 +156,7 @@ class _Facts:
 
     def _corpora(self) -> list[dict]:
         if self.origin:
-            return [{**own, "licence": LICENCES.get(own["licence"], TO_STATE)} for own in self.origin.corpora]
+            return [{**own, "licence": _licence_words(own["licence"])} for own in self.origin.corpora]
         encoder = self.metrics.get("encoder_from") or {}
         found: dict[str, dict] = {}
         for metrics, what in ((encoder, "pre-training: "), (self.metrics, "fine-tuning: " if encoder else "")):
@@ -173,7 +174,7 @@ class _Facts:
                     "homepage": known.get("homepage"),
                     "doi": known.get("doi"),
                     "licence_id": licence,
-                    "licence": TO_STATE if licence in (None, "unknown") else LICENCES.get(licence, licence),
+                    "licence": _licence_words(licence),
                     "parts": f"{what}{words}",
                 }
         return list(found.values())
@@ -242,7 +243,7 @@ class _Facts:
             "results": self._results(),
             "made": "converted" if self.origin else "trained",
             "words": not self.classifies,
-            "weights_licence": LICENCES.get(self.licence, self.licence) or TO_STATE,
+            "weights_licence": _licence_words(self.licence),
             "text_model": self._text_model(),
             "citations": self._citations(),
         }
@@ -267,10 +268,7 @@ class _Facts:
         for path in self.folder.glob("*.safetensors"):
             with safe_open(path, framework="pt") as weights:
                 for name in weights.keys():  # noqa: SIM118 - not a dict
-                    number = 1
-                    for size in weights.get_slice(name).get_shape():
-                        number *= size
-                    count += number
+                    count += math.prod(weights.get_slice(name).get_shape())
         return count
 
     def _snippet(self) -> str:
@@ -379,9 +377,8 @@ class _Facts:
         config, name = self.config, self.config.text_model_id
         state = "frozen" if config.freeze_text_model else "trained too"
         if name is None:
-            own = self.licence if not self.origin else self.origin.licence
             new = f"a new `{config.text_config.model_type}` of {config.text_config.vocab_size:,} words"
-            return {"name": new, "state": state, "inside": True, "licence": LICENCES.get(own, own) or TO_STATE}
+            return {"name": new, "state": state, "inside": True, "licence": _licence_words(self.licence)}
         licence = _TEXT_MODEL_LICENCES.get(name, TO_STATE)
         return {"name": f"`{name}`", "state": state, "inside": config.save_text_model, "licence": licence}
 
@@ -389,6 +386,11 @@ class _Facts:
         own = [] if self.classifies else [_CITATIONS[self._method()]]
         dois = [f"{c['title']}: <https://doi.org/{c['doi']}>" for c in self.corpora if c.get("doi")]
         return [*own, *dois] or [f"the task: {(self.test or self.arguments).get('task')}"]
+
+
+def _licence_words(licence: str | None) -> str:
+    """Return a licence as the card calls it; of one that is not known, that somebody must state it."""
+    return TO_STATE if licence in (None, "unknown") else LICENCES.get(licence, licence)
 
 
 def _corpus_of(test: Mapping) -> str:

@@ -81,7 +81,7 @@ class Converter:
             raise ValueError(f"the checkpoint is not this model's: {'; '.join(culprits[:5])}{more}")
         model.load_state_dict({ours: tensor for ours, (_, tensor) in renamed.items()})
         for ours, (name, tensor) in renamed.items():
-            if not torch.equal(model.state_dict()[ours], tensor.to(model.state_dict()[ours].dtype)):
+            if not torch.equal(wanted[ours], tensor.to(wanted[ours].dtype)):  # loaded in place
                 raise ValueError(
                     f"{name} differs from another tensor of the checkpoint, and the two are one weight here"
                 )
