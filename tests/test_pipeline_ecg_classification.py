@@ -53,6 +53,7 @@ def test_thresholds_say_what_is_present(checkpoint):
     answers = pipe(noise(), sampling_rate=100, return_details=True)
     assert {entry["label"]: entry["present"] for entry in answers["scores"]} == {"NORM": True, "MI": False, "CD": True}
     assert answers["duration"] == 10.0 and len(answers["windows"]) == 1
+    assert [entry["score"] for entry in answers["windows"][0]["scores"]] == [x["score"] for x in answers["scores"]]
 
 
 def test_many_recordings_and_top_k(checkpoint):

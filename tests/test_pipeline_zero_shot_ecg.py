@@ -61,11 +61,11 @@ def assert_same(left, right) -> None:
 
 
 @torch.no_grad()
-def cosines(model, processor, ecg, phrases: list[str], **reading) -> tuple[torch.Tensor, float]:
+def cosines(model, processor, ecg, phrases: list[str], window=0, **reading) -> tuple[torch.Tensor, float]:
     """Cosines of one recording with phrases, and the scale, straight from model and processor."""
     inputs = processor(ecg=ecg, text=phrases, return_tensors="pt", **reading)
     output = model(**{name: inputs[name] for name in ("input_values", "input_ids", "attention_mask")})
-    return (output.ecg_embeds @ output.text_embeds.T)[0], model.logit_scale.exp().item()
+    return (output.ecg_embeds @ output.text_embeds.T)[window], model.logit_scale.exp().item()
 
 
 def test_scores_are_the_softmax_of_model_and_processor_by_hand(pipe, tiny_model, tiny_processor):
@@ -364,8 +364,9 @@ def test_details_say_what_the_scores_stand_on(pipe, ptb_xl_source):
     call = {"sampling_rate": 500, "lead_names": list(channels)}
     array = np.stack(list(channels.values()))
     answer = pipe(array, candidate_labels=LABELS, return_details=True, **call)
-    assert_same(answer.pop("scores"), pipe(array, candidate_labels=LABELS, **call))
+    assert_same(answer["scores"], pipe(array, candidate_labels=LABELS, **call))
     (window,) = answer.pop("windows")
+    assert_same(window.pop("scores"), answer.pop("scores"))
     assert answer == {
         "record_id": None,
         "sampling_rate": 500.0,
@@ -399,6 +400,17 @@ def test_details_of_many_recordings_and_windows(pipe, paths, batch_size):
     answers = pipe([many[0], many[0]], sampling_rate=100, **fields) + pipe(many[1:], **fields)
     assert [[window["start"] for window in answer["windows"]] for answer in answers[:2]] == [[0.0, 7.0, 13.0]] * 2
     assert [answer["record_id"] for answer in answers[2:]] == [path.stem for path in paths[:2]]
+
+
+def test_windows_have_scores_of_their_own(pipe, tiny_model, tiny_processor):
+    reading = {"sampling_rate": 100, "crop": "windows"}
+    answer = pipe(noise(2100), candidate_labels=LABELS, return_details=True, **reading)
+    prompts = [f"The ECG of {label}, a type of diagnostic." for label in LABELS]
+    assert len(answer["windows"]) == 3
+    for i, window in enumerate(answer["windows"]):
+        cosine, _ = cosines(tiny_model, tiny_processor, noise(2100), prompts, window=i, **reading)
+        expected = (tiny_processor.comparison_scale * cosine).softmax(dim=0)
+        np.testing.assert_allclose([as_dict(window["scores"])[label] for label in LABELS], expected, atol=1e-5)
 
 
 def test_a_crop_of_the_call_reads_the_whole_recording(pipe):

@@ -155,14 +155,26 @@ def test_the_heart_rate_is_that_of_the_beats_and_noise_has_none():
     assert heart_rate(make_ecg(duration_s=1.0), RATE) is None
 
 
-def test_scores_over_time_are_drawn_a_line_a_label(tmp_path):
+def test_scores_over_time_are_drawn_a_row_a_label(tmp_path):
     scores = np.array([[0.1, 0.9], [0.4, np.nan], [0.8, 0.2]])
     figure = plot_scores([0, 60, 120], scores, ["one", "two"], title="Record 17")
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
-    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[0, 0.1], [1, 0.4], [2, 0.8]])  # minutes
-    assert axes.get_title() == "Record 17" and axes.get_xlabel().endswith(", min")
+    first, second = figure.axes
+    assert [axes.get_title("left") for axes in figure.axes] == ["one", "two"]
+    np.testing.assert_allclose(first.lines[0].get_xydata(), [[0, 0.1], [1, 0.4], [2, 0.8]])  # minutes
+    assert np.isnan(second.lines[0].get_ydata()[1]) and not second.collections
+    assert figure.get_suptitle() == "Record 17" and second.get_xlabel().endswith(", min")
     figure.savefig(tmp_path / "scores.png")
+
+
+def test_scores_of_a_day_are_drawn_by_their_median_and_range():
+    scores = np.tile([0.1, 0.4, 0.9], 2880)[:, None]
+    scores[4000:4100] = np.nan
+    (axes,) = plot_scores(10.0 * np.arange(8640), scores, ["one"]).axes
+    x, y = axes.lines[0].get_data()
+    assert len(x) == 400 and x[0] == 0 and x[-1] == pytest.approx(24, abs=0.07) and axes.get_xlabel().endswith(", h")
+    assert 3 <= np.isnan(y).sum() <= 5 and set(y[~np.isnan(y)]) == {0.4}
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (0.1, 0.9)
 
 
 def test_a_lead_of_nan_is_not_recorded():

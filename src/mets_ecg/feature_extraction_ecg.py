@@ -337,7 +337,7 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         Args:
             recording: from `mets_ecg.recordings.read_recording`.
             crop: which part of a longer recording is read; default: the field. Of `"windows"`, those without a usable
-                lead are left out with a warning.
+                lead, or with an amplitude that cannot be in mV, are left out with a warning if there are others.
             rng: source of random crops.
             label: what errors call a recording that has no name.
 
@@ -380,12 +380,18 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             if "recorded" not in status.values():
                 unusable = f"{label}: {_why_unusable(status)} from {times[0]:.4g} to {times[1]:.4g} s"
                 continue
-            self._check_amplitude(part[[value == "recorded" for value in status.values()]], recording, label)
+            try:
+                self._check_amplitude(part[[value == "recorded" for value in status.values()]], recording, label)
+            except ValueError as error:
+                if crop != "windows":
+                    raise
+                unusable = str(error)
+                continue
             windows.append(self._window(processed[:, start:stop], status, times, label))
         if not windows:
             raise ValueError(unusable)
         if unusable:
-            logger.warning(f"{unusable}: parts like this are left out")
+            logger.warning(f"{unusable} (such parts are left out)")
         return windows
 
     def _filter_and_resample(self, signal: np.ndarray, rate: float) -> np.ndarray:

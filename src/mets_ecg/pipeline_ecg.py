@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from transformers.pipelines.base import ChunkPipeline
+from transformers.utils.logging import tqdm
 
 from .configuration_ecg_text import refuse_unknown
 from .feature_extraction_ecg import ECGWindow
@@ -70,9 +71,11 @@ class ECGPipeline(ChunkPipeline):
         recording = read_recording(ecg, default_leads=extractor.lead_names, label=label, **arguments)
         windows = extractor.windows(recording, crop=crop, label=label)
         details = _details(recording, windows) if return_details else None
-        for i, window in enumerate(windows):
+        bar = tqdm(windows, unit="window", leave=False, disable=None if len(windows) > 100 else True)
+        for i, window in enumerate(bar, start=1):
             features = {name: torch.from_numpy(value) for name, value in extractor.batch([window]).items()}
-            yield {**features, "is_last": i == len(windows) - 1, "details": details}
+            is_last = i == len(windows)
+            yield {**features, "is_last": is_last, "details": details if is_last else None}
 
     @staticmethod
     def _split_inputs(model_inputs: dict) -> tuple[dict, dict]:
@@ -83,12 +86,35 @@ class ECGPipeline(ChunkPipeline):
         return model_inputs, kept
 
     @staticmethod
-    def _rank(scores: dict[str, float], model_outputs: list[dict], top_k: int | None) -> list[dict] | dict:
-        """Return labels with their scores, best first, and with the details if they were asked for."""
-        ranked = sorted(scores.items(), key=lambda pair: -pair[1])
-        result = [{"label": label, "score": score} for label, score in ranked[:top_k]]
-        details = model_outputs[0]["details"]
-        return result if details is None else {"scores": result, **details}
+    def _rank(
+        labels: Sequence[str],
+        scores: torch.Tensor,
+        window_scores: torch.Tensor,
+        model_outputs: list[dict],
+        top_k: int | None,
+    ) -> list[dict] | dict:
+        """Return labels with their scores, best first, and with the details if they were asked for.
+
+        Args:
+            labels: what was asked.
+            scores: `(labels,)` of the recording.
+            window_scores: `(windows, labels)`.
+            model_outputs: of the windows; the last one has the details.
+            top_k: how many labels to return.
+        """
+        result, details = _ranked(labels, scores, top_k), model_outputs[-1]["details"]
+        if details is None:
+            return result
+        windows = [
+            {**part, "scores": _ranked(labels, own, top_k)}
+            for part, own in zip(details["windows"], window_scores, strict=True)
+        ]
+        return {"scores": result, **details, "windows": windows}
+
+
+def _ranked(labels: Sequence[str], scores: torch.Tensor, top_k: int | None) -> list[dict]:
+    ranked = sorted(zip(labels, scores.tolist(), strict=True), key=lambda pair: -pair[1])
+    return [{"label": label, "score": score} for label, score in ranked[:top_k]]
 
 
 def _details(recording: Recording, windows: list[ECGWindow]) -> dict:

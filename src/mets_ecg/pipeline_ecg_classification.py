@@ -58,9 +58,9 @@ class ECGClassificationPipeline(ECGPipeline):
         """Average the probabilities of a recording's windows."""
         config = self.model.config
         logits = torch.cat([output["logits"] for output in model_outputs]).double()
-        probabilities = self.model.get_probabilities(logits).mean(dim=0).tolist()
+        probabilities = self.model.get_probabilities(logits)
         names = [config.id2label[i] for i in range(config.num_labels)]
-        result = self._rank(dict(zip(names, probabilities, strict=True)), model_outputs, top_k)
+        result = self._rank(names, probabilities.mean(dim=0), probabilities, model_outputs, top_k)
         if config.thresholds is not None:
             thresholds = dict(zip(names, config.thresholds, strict=True))
             for entry in result["scores"] if isinstance(result, dict) else result:

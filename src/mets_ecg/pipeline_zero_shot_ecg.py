@@ -89,8 +89,9 @@ class ZeroShotECGClassificationPipeline(ECGPipeline):
             `"sampling_rate"` (Hz) and `"duration"` (s), as recorded; `"assumed"`, what neither the recording nor the
             call said; `"dropped_channels"`; `"limb_lead_error"`, above 0.3 where the limb leads cannot be what they are
             called; `"qrs_found"`, False where no heart beat is to be seen, so that scores mean
-            nothing; and `"windows"`, the parts that were read, each with `"start"` and `"stop"` (s), `"num_qrs"`, and
-            the leads that are `"recorded"`, `"derived"` and `"masked"`, these with the reason (see `ECGWindow`).
+            nothing; and `"windows"`, the parts that were read, each with `"start"` and `"stop"` (s), `"num_qrs"`, the
+            leads that are `"recorded"`, `"derived"` and `"masked"`, these with the reason (see `ECGWindow`), and its
+            own `"scores"`.
 
         Raises:
             ValueError, TypeError: there are no labels or they are not texts, the template has no `{}`, or a recording
@@ -150,18 +151,18 @@ class ZeroShotECGClassificationPipeline(ECGPipeline):
         """Score one recording from the vectors of its windows: their mean, brought back to length 1."""
         phrases = label_phrases(candidate_labels, self._template(hypothesis_template))
         windows = torch.cat([output["ecg_embeds"] for output in model_outputs]).float()
-        ecg_embed = self.model.normalize_features(windows.mean(dim=0, keepdim=True))
+        whole = self.model.normalize_features(windows.mean(dim=0, keepdim=True))
         embeds, neutral = self._embed_labels(phrases)
         scores = zero_shot_scores(
-            ecg_embed,
+            torch.cat([whole, windows]),
             embeds,
             neutral,
             scale=self.model.get_logit_scale().item(),
             phrase_scale=self.processor.phrase_scale,
             comparison_scale=self.processor.comparison_scale,
             multi_label=multi_label,
-        )[0]
-        return self._rank(dict(zip(phrases, scores.tolist(), strict=True)), model_outputs, top_k)
+        )
+        return self._rank(list(phrases), scores[0], scores[1:], model_outputs, top_k)
 
     def save_pretrained(self, save_directory, **kwargs):
         """Save the model and the processor, with their code."""

@@ -153,13 +153,15 @@ def heart_rate(signal: np.ndarray, sampling_rate: float) -> float | None:
 def plot_scores(
     times: Sequence[float], scores: np.ndarray, labels: Sequence[str], *, title: str | None = None
 ) -> Figure:
-    """Draw scores over the time of a long recording, a line a label.
+    """Draw scores over the time of a long recording, a row a label.
+
+    Of more than 400 windows, neighbours are drawn together: a line for their median, a band from lowest to highest.
 
     Args:
         times: seconds from the beginning, of each window.
         scores: `(windows, labels)` from 0 to 1; NaN where a window has none.
         labels: of the columns.
-        title: above the axes.
+        title: above the rows.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -168,15 +170,27 @@ def plot_scores(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
+    figure = Figure(figsize=(10, 1.2 + 1.3 * len(labels)), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    unit, seconds = ("min", 60.0) if len(times) and max(times) >= 120 else ("s", 1.0)
-    for label, values in zip(labels, np.asarray(scores, dtype=float).T, strict=True):
-        axes.plot(np.asarray(times) / seconds, values, label=label, linewidth=1.2)
-    axes.set(xlabel=f"from the beginning of the recording, {unit}", ylabel="score", ylim=(0, 1), title=title)
-    axes.grid(color=_MINOR)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
+    longest = max(times, default=0)
+    unit, seconds = ("h", 3600.0) if longest >= 7200 else ("min", 60.0) if longest >= 120 else ("s", 1.0)
+    parts = np.array_split(np.arange(len(times)), min(len(times), 400))
+    x = [times[part[0]] / seconds for part in parts]
+    rows = figure.subplots(len(labels), sharex=True, squeeze=False)[:, 0]
+    for axes, label, values in zip(rows, labels, np.asarray(scores, dtype=float).T, strict=True):
+        own = [values[part][~np.isnan(values[part])] for part in parts]
+        low, middle, high = np.transpose(
+            [np.quantile(part, (0, 0.5, 1)) if part.size else [np.nan] * 3 for part in own]
+        )
+        axes.plot(x, middle, color=_BAR, linewidth=1.2)
+        if len(parts) < len(times):
+            axes.fill_between(x, low, high, color=_BAR, alpha=0.3, linewidth=0)
+        axes.set(ylim=(0, 1))
+        axes.set_title(label, loc="left", fontsize="medium")
+        axes.grid(color=_MINOR)
+    rows[-1].set_xlabel(f"from the beginning of the recording, {unit}")
+    figure.supylabel("score", fontsize="medium")
+    figure.suptitle(title)
     return figure
 
 

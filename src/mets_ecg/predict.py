@@ -11,6 +11,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,13 @@ def run_predict(arguments: PredictArguments) -> None:
     paths, labels = list_recordings(arguments.files), read_labels(arguments.labels)
     pictures = picture_paths(arguments.picture, paths)
     ask = _Asking(arguments, labels)
-    write = _write_json if arguments.json else _CSVWriter() if arguments.csv else _write_text
+    write = (
+        _write_json
+        if arguments.json
+        else _CSVWriter()
+        if arguments.csv
+        else partial(_write_text, over_time=arguments.over_time)
+    )
     failed = 0
     for path, picture in zip(tqdm(paths, unit="recording", disable=len(paths) == 1 or None), pictures, strict=True):
         try:
@@ -155,15 +162,8 @@ class _Asking:
             self.call |= {"candidate_labels": labels, "multi_label": arguments.multi_label}
 
     def __call__(self, recording: Recording) -> dict:
-        """Return the answer: scores, what they stand on and, if asked for, scores over time."""
+        """Return the answer: scores, and what they stand on."""
         crop = {"crop": "windows"} if self.arguments.windows or self.arguments.over_time else {}
-        answer = self._ask(recording, **crop)
-        answer |= {"assumed": dict(recording.assumed), "dropped_channels": list(recording.dropped_channels)}
-        if self.arguments.over_time:
-            answer["over_time"] = list(self._over_time(recording))
-        return answer
-
-    def _ask(self, recording: Recording, **options) -> dict:
         given = {
             "signal": recording.signal_mv,
             "sampling_rate": recording.sampling_rate,
@@ -171,34 +171,15 @@ class _Asking:
             "units": "mV",
             "record_id": recording.record_id,
         }
-        return self.pipeline(given, **self.call, **options)
-
-    def _over_time(self, recording: Recording) -> Iterator[dict]:
-        """Yield the scores of each window by label, or why there are none."""
-        seconds = self.extractor.max_duration
-        if seconds is None:
-            raise ValueError("this model takes a recording of any length at once: there are no windows over time")
-        width = round(seconds * recording.sampling_rate)
-        starts = range(0, max(recording.signal_mv.shape[1] - width // 2, 1), width)
-        for start in tqdm(starts, unit="window", disable=None, leave=False):
-            part = Recording(
-                recording.signal_mv[:, start : start + width], recording.sampling_rate, recording.lead_names
-            )
-            entry = {"start": start / recording.sampling_rate}
-            try:
-                found = self._ask(part)
-                yield entry | {"qrs_found": found["qrs_found"], "scores": _by_label(found["scores"])}
-            except ValueError as error:
-                yield entry | {"qrs_found": False, "scores": {}, "error": " ".join(str(error).split())}
+        answer = self.pipeline(given, **self.call, **crop)
+        return answer | {"assumed": dict(recording.assumed), "dropped_channels": list(recording.dropped_channels)}
 
     def draw(self, recording: Recording, answer: dict, picture: Path) -> None:
         """Write the picture: the first window that was read with the scores, or the scores over time."""
         if self.arguments.over_time:
-            times = [entry["start"] for entry in answer["over_time"]]
             labels = [one["label"] for one in answer["scores"]]
-            values = np.array(
-                [[entry["scores"].get(label, np.nan) for label in labels] for entry in answer["over_time"]]
-            )
+            times, scores = zip(*((start, own) for start, own, _ in _over_time(answer["windows"])), strict=True)
+            values = np.array([[own.get(label, np.nan) for label in labels] for own in scores])
             figure = plot_scores(times, values, labels, title=picture.stem)
         else:
             first = round(answer["windows"][0]["start"] * recording.sampling_rate)
@@ -212,6 +193,16 @@ class _Asking:
         figure.savefig(picture)
 
 
+def _over_time(windows: Sequence[dict]) -> Iterator[tuple[float, dict[str, float], str]]:
+    """Yield when each window begins (s), its scores by label and a remark; parts that were left out have no scores."""
+    stop = windows[0]["start"]
+    for window in windows:
+        if window["start"] > stop + 0.01:
+            yield stop, {}, "left out"
+        yield window["start"], _by_label(window["scores"]), "" if window["num_qrs"] else "no beat"
+        stop = window["stop"]
+
+
 def _by_label(scores: Iterable[dict]) -> dict[str, float]:
     return {one["label"]: one["score"] for one in scores}
 
@@ -223,9 +214,9 @@ def _write_json(answer: dict) -> None:
     tqdm.write(json.dumps(answer, default=float), file=sys.stdout)
 
 
-def _write_text(answer: dict) -> None:
+def _write_text(answer: dict, over_time: bool) -> None:
     if "error" not in answer:
-        tqdm.write("\n".join(_lines(answer)), file=sys.stdout)
+        tqdm.write("\n".join(_lines(answer, over_time)), file=sys.stdout)
 
 
 class _CSVWriter:
@@ -250,9 +241,11 @@ def _masked(answer: dict) -> dict[str, str]:
     return {lead: why for window in answer["windows"] for lead, why in window["masked"].items()}
 
 
-def _lines(answer: dict) -> Iterator[str]:
+def _lines(answer: dict, over_time: bool) -> Iterator[str]:
     windows = answer["windows"]
     read = f"read {windows[0]['start']:.1f} to {windows[-1]['stop']:.1f} s"
+    if len(windows) > 1:
+        read += f" by {len(windows)} windows"
     yield f"{answer['file']}: {answer['duration']:.1f} s at {answer['sampling_rate']:g} Hz, {read}"
     for one in answer["scores"]:
         present = "" if one.get("present") is None else "  present" if one["present"] else ""
@@ -273,11 +266,9 @@ def _lines(answer: dict) -> Iterator[str]:
             yield textwrap.fill(f"{words}: {found}", width, initial_indent="  ", subsequent_indent="    ")
     if (answer["limb_lead_error"] or 0) > 0.3:
         yield "  the limb leads do not fit each other: are they what they are called?"
-    if "over_time" in answer:
+    if over_time:
         labels = [one["label"] for one in answer["scores"]]
         yield "  " + "  ".join(["    from s", *(label[:18].rjust(18) for label in labels)])
-        for entry in answer["over_time"]:
-            cells = [
-                f"{entry['scores'][label]:18.2f}" if label in entry["scores"] else " " * 17 + "-" for label in labels
-            ]
-            yield "  " + "  ".join([f"{entry['start']:10.0f}", *cells]) + ("" if entry["qrs_found"] else "  no beat")
+        for start, scores, remark in _over_time(windows):
+            cells = [f"{scores[label]:18.2f}" if label in scores else f"{'-':>18}" for label in labels]
+            yield "  " + "  ".join([f"{start:10.0f}", *cells, remark]).rstrip()
