@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 START = datetime(2021, 3, 4, 5, 6, 7)
 
 
@@ -128,6 +129,79 @@ def write_muse(folder: Path, signal, lead_names, rate) -> Path:
     return path
 
 
+def write_philips(folder: Path, signal, lead_names, rate) -> Path:
+    """Compressed by XLI (second differences, LZW), in UTF-16, as carts write it."""
+    own = list(microvolts(signal))
+    if tuple(lead_names[:6]) == ("I", "II", "III", "aVR", "aVL", "aVF"):  # what two leads do not say of four
+        one, two, three = own[:3]
+        own[2:6] = (
+            two - one - three,
+            -own[3] - (one + two) // 2,
+            (one - three) // 2 - own[4],
+            (two + three) // 2 - own[5],
+        )
+    data = b"".join(_xli(samples) for samples in own)
+    text = (
+        '<?xml version="1.0" encoding="utf-16"?><restingecgdata xmlns="http://www3.medical.philips.com"><documentinfo>'
+        "<documenttype>PhilipsECG</documenttype><documentversion>1.04.01</documentversion></documentinfo>"
+        f'<dataacquisition date="{START:%Y-%m-%d}" time="{START:%H:%M:%S}"><signalcharacteristics>'
+        f"<samplingrate>{rate}</samplingrate></signalcharacteristics></dataacquisition><patient><generalpatientdata>"
+        "<age><years>61</years></age><sex>Male</sex></generalpatientdata></patient><waveforms>"
+        f'<parsedwaveforms dataencoding="Base64" compression="XLI" numberofleads="{len(signal)}" '
+        f'leadlabels="{" ".join(lead_names)}" durationperchannel="{1000 * np.shape(signal)[1] / rate:g}" '
+        f'samplespersecond="{rate}" resolution="1" signaloffset="0" signalsigned="True" bitspersample="16">'
+        f"{base64.b64encode(data).decode()}</parsedwaveforms></waveforms></restingecgdata>"
+    )
+    path = folder / "recording.philips.xml"
+    path.write_text(text, encoding="utf-16")
+    return path
+
+
+def _xli(samples: np.ndarray) -> bytes:
+    # A code is how far a sample lies from the line through the two before it; it counts for the sample after it.
+    codes = np.append(2 * samples[1:-1] - samples[:-2] - samples[2:], 0)
+    words = np.concatenate([samples[:2], codes[1:] + 64]).astype(">i2").tobytes()
+    body = _lzw(words[::2] + words[1::2])
+    return struct.pack("<IHh", len(body), 0, codes[0]) + body
+
+
+def _lzw(data: bytes) -> bytes:
+    known, bits, text = {bytes([i]): i for i in range(256)}, "", b""
+    for byte in data:
+        longer = text + bytes([byte])
+        if longer in known:
+            text = longer
+            continue
+        bits += f"{known[text]:010b}"
+        if len(known) < 1023:
+            known[longer] = len(known)
+        text = bytes([byte])
+    bits += f"{known[text]:010b}" + f"{1023:010b}"
+    return _packed(bits)
+
+
+def _packed(bits: str) -> bytes:
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+def write_ishne(folder: Path, signal, lead_names, rate) -> Path:
+    """Badilini, Ann Noninvasive Electrocardiol 1998;3(3):263-266. Its rates are whole; its resolution is 1 uV here."""
+    samples, absent = microvolts(signal), [-9] * (12 - len(signal))
+    codes = {name: 5 + i for i, name in enumerate(STANDARD_LEADS)}
+    head = struct.pack("<iiiih", 0, samples.shape[1], 522, 522, 1) + b"\0" * 100
+    head += struct.pack("<hh3h", 1, 0, 2, 1, 1960)
+    head += struct.pack("<3h3h3h", *(START.day, START.month, START.year) * 2, START.hour, START.minute, START.second)
+    head += struct.pack("<h12h", len(samples), *(codes[name] for name in lead_names), *absent)
+    head += struct.pack("<12h12hh", *([1] * len(samples) + absent), *([1000] * len(samples) + absent), 0)
+    head += b"digital".ljust(40, b"\0") + struct.pack("<h", rate)
+    head = head.ljust(512, b"\0")
+    path = folder / "recording.ecg"
+    checksum = struct.pack("<H", binascii.crc_hqx(head, 0xFFFF))
+    path.write_bytes(b"ISHNE1.0" + checksum + head + samples.T.astype("<i2").tobytes())
+    return path
+
+
 # Of SCP-ECG's leads, their codes.
 _SCP_CODES = {
     "I": 1,
@@ -145,8 +219,8 @@ _SCP_CODES = {
 }
 
 
-def write_scp(folder: Path, signal, lead_names, rate) -> Path:
-    """Not compressed: sections 0 (pointers), 1 (patient), 3 (leads) and 6 (rhythm)."""
+def write_scp(folder: Path, signal, lead_names, rate, *, huffman=False) -> Path:
+    """Sections 0 (pointers), 1 (patient), 3 (leads) and 6 (rhythm), and 2 (Huffman table) if it is compressed."""
     samples = microvolts(signal)
     tags = [(5, struct.pack("<HBB", 1960, 1, 2)), (8, b"\x01"), (4, struct.pack("<HB", 61, 1))]
     tags += [(25, struct.pack("<HBB", START.year, START.month, START.day))]
@@ -154,9 +228,10 @@ def write_scp(folder: Path, signal, lead_names, rate) -> Path:
     patient = b"".join(struct.pack("<BH", tag, len(value)) + value for tag, value in tags) + b"\xff\0\0"
     leads = struct.pack("<BB", len(samples), 4 | (len(samples) << 3))
     leads += b"".join(struct.pack("<IIB", 1, samples.shape[1], _SCP_CODES[name]) for name in lead_names)
-    rhythm = struct.pack("<HHBB", 1000, round(1e6 / rate), 0, 0)
-    rhythm += b"".join(struct.pack("<H", 2 * samples.shape[1]) for _ in samples) + samples.astype("<i2").tobytes()
-    contents = {1: patient, 3: leads, 6: rhythm}
+    packed = [_scp_huffman(own) if huffman else own.astype("<i2").tobytes() for own in samples]
+    rhythm = struct.pack("<HHBB", 1000, round(1e6 / rate), 2 * huffman, 0)
+    rhythm += b"".join(struct.pack("<H", len(own)) for own in packed) + b"".join(packed)
+    contents = {1: patient, **({2: struct.pack("<H", 19999)} if huffman else {}), 3: leads, 6: rhythm}
     contents = {number: data + b"\0" * (len(data) % 2) for number, data in contents.items()}
     numbers, place = range(12), 6 + 16 + 12 * 10
     pointers, body = b"", b""
@@ -170,9 +245,25 @@ def write_scp(folder: Path, signal, lead_names, rate) -> Path:
             body += _scp_section(number, contents[number], b"\0" * 6)
     data = _scp_section(0, pointers, b"SCPECG") + body
     data = struct.pack("<I", 6 + len(data)) + data
-    path = folder / "recording.scp"
+    path = folder / ("recording.huffman.scp" if huffman else "recording.scp")
     path.write_bytes(struct.pack("<H", binascii.crc_hqx(data, 0xFFFF)) + data)
     return path
+
+
+def write_scp_huffman(folder: Path, signal, lead_names, rate) -> Path:
+    return write_scp(folder, signal, lead_names, rate, huffman=True)
+
+
+def _scp_huffman(samples: np.ndarray) -> bytes:
+    """Second differences by the standard's default table."""
+    bits = ""
+    for value in [*samples[:2], *np.diff(samples, n=2)]:
+        if abs(value) <= 8:
+            bits += "1" * abs(value) + "0" + ("" if value == 0 else "1" if value < 0 else "0")
+        else:
+            width = 8 if -128 <= value < 128 else 16
+            bits += "1" * 9 + ("0" if width == 8 else "1") + f"{value % 2**width:0{width}b}"
+    return _packed(bits) + b"\0" * (len(_packed(bits)) % 2)
 
 
 def _scp_section(number: int, content: bytes, reserved: bytes) -> bytes:
@@ -187,4 +278,7 @@ WRITERS = {
     "aecg": write_aecg,
     "muse": write_muse,
     "scp": write_scp,
+    "scp-huffman": write_scp_huffman,
+    "philips": write_philips,
+    "ishne": write_ishne,
 }

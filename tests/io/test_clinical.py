@@ -1,15 +1,18 @@
 """Clinical formats: files of known content are read right; what is damaged, hostile or of another kind is refused."""
 
+import ctypes
 import sys
 
 import clinical_files as files
 import numpy as np
 import pytest
+from transformers import pipeline
 
 from mets_ecg.io import clinical, read_ecg
 
-for needed in ("ecgdatakit", "pydicom", "pyedflib"):
+for needed in ("ecgdatakit", "pydicom"):
     pytest.importorskip(needed)
+pyedflib = pytest.importorskip("pyedflib")
 
 LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 RATE = 500
@@ -25,6 +28,56 @@ def test_samples_leads_rate_and_patient_are_those_that_were_written(tmp_path, ki
     assert record.start_time == "2021-03-04T05:06:07"
     assert record.sex == "male"
     assert record.age == (None if kind == "bdf" else 61)
+
+
+def test_one_recording_in_every_format_has_the_same_scores(tmp_path, ptb_xl_source, tiny_checkpoint):
+    source = ptb_xl_source / "records500" / "00000" / "00338_hr"
+    record = read_ecg(source)
+    paths = [write(tmp_path, record.signal, files.STANDARD_LEADS, 500) for write in files.WRITERS.values()]
+    pipe = pipeline("zero-shot-classification", model=str(tiny_checkpoint), device="cpu")
+    labels = ["left bundle branch block", "atrial fibrillation", "normal ecg"]
+    expected, *answers = pipe([str(source), *map(str, paths)], candidate_labels=labels)
+    assert len({path.name for path in paths}) == len(files.WRITERS) == 9
+    for path, answer in zip(paths, answers, strict=True):
+        assert [one["label"] for one in answer] == [one["label"] for one in expected], path
+        scores = [one["score"] for one in answer]
+        np.testing.assert_allclose(scores, [one["score"] for one in expected], atol=1e-3, err_msg=str(path))
+
+
+def test_channels_of_another_rate_are_left_out_with_a_warning(tmp_path, caplog):
+    with pyedflib.EdfWriter(str(tmp_path / "a.edf"), 3, file_type=pyedflib.FILETYPE_EDFPLUS) as writer:
+        for i, (name, unit, rate) in enumerate([("II", "mV", 500), ("V1", "uV", 500), ("Resp", "Ohm", 25)]):
+            header = {"label": name, "dimension": unit, "sample_frequency": rate, "transducer": "", "prefilter": ""}
+            limits = {"physical_min": -5, "physical_max": 5, "digital_min": -32768, "digital_max": 32767}
+            writer.setSignalHeader(i, header | limits)
+        writer.writeSamples([SIGNAL[0], SIGNAL[1], SIGNAL[2, :50]])
+    record = read_ecg(tmp_path / "a.edf")
+    assert (record.lead_names, record.sampling_rate) == (("II", "V1"), 500)
+    assert "a.edf: channels of another rate are left out: Resp 25 Hz" in caplog.text
+
+
+def test_the_limb_leads_of_a_philips_file_are_put_together(tmp_path):
+    """Four of the six are stored as what the other two do not say of them."""
+    signal = np.round(np.random.default_rng(1).normal(size=(12, 1000)).cumsum(axis=1) * 0.02, 3)
+    record = read_ecg(files.write_philips(tmp_path, signal, files.STANDARD_LEADS, 500))
+    np.testing.assert_allclose(record.signal, signal, atol=1e-4)
+    assert record.lead_names == files.STANDARD_LEADS
+
+
+def test_samples_of_a_lead_that_was_off_are_missing(tmp_path):
+    path = files.write_ishne(tmp_path, SIGNAL, LEADS, RATE)
+    data = bytearray(path.read_bytes())
+    data[522 + 2 * 8 * 300 + 2 : 522 + 2 * 8 * 300 + 4] = b"\0\x80"
+    path.write_bytes(bytes(data))
+    assert np.argwhere(np.isnan(read_ecg(path).signal)).tolist() == [[1, 300]]
+
+
+def test_a_recording_that_is_shorter_than_its_header_says_is_warned_of(tmp_path, caplog):
+    """Some recorders state the longest that they can, so that it is no error."""
+    path = files.write_ishne(tmp_path, SIGNAL, LEADS, RATE)
+    path.write_bytes(path.read_bytes()[: -16 * 400])
+    assert read_ecg(path).signal.shape == (8, 600)
+    assert "its header says 1000 samples a lead, and there are 600" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["edf", "bdf", "dicom", "aecg"])
@@ -65,6 +118,17 @@ def test_a_cut_file_is_refused(tmp_path):
         assert kind
 
 
+def test_nothing_is_printed_of_a_damaged_file(tmp_path, capfd):
+    """Answers go to standard output."""
+    for write in files.WRITERS.values():
+        path = write(tmp_path, SIGNAL, LEADS, RATE)
+        path.write_bytes(path.read_bytes()[:-100])
+        with pytest.raises(ValueError, match=path.name):
+            read_ecg(path)
+    ctypes.CDLL(None).fflush(None)  # of libraries in C
+    assert capfd.readouterr().out == ""
+
+
 def test_a_changed_sample_is_noticed_where_there_is_a_checksum(tmp_path):
     path = files.write_scp(tmp_path, SIGNAL, LEADS, RATE)
     data = bytearray(path.read_bytes())
@@ -77,6 +141,12 @@ def test_a_changed_sample_is_noticed_where_there_is_a_checksum(tmp_path):
     place = text.index("<WaveFormData>") + 40
     path.write_text(text[:place] + ("A" if text[place] != "A" else "B") + text[place + 1 :], encoding="latin-1")
     with pytest.raises(ValueError, match="(?i)crc|checksum"):
+        read_ecg(path)
+    path = files.write_ishne(tmp_path, SIGNAL, LEADS, RATE)
+    data = bytearray(path.read_bytes())
+    data[206] ^= 4  # the resolution: only the header has a checksum
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match="checksum"):
         read_ecg(path)
 
 

@@ -1,4 +1,4 @@
-"""What electrocardiographs and archives write: EDF / EDF+, DICOM, SCP-ECG, HL7 aECG and GE MUSE, and BDF.
+"""What devices and archives write: EDF / EDF+, BDF, DICOM, SCP-ECG, HL7 aECG, GE MUSE, Philips XML and ISHNE.
 
 The formats are read by `ecgdatakit` (BDF by `pyedflib`), of the extra `formats`; here is what is made of its records:
 the exact rate in place of a rounded one, and errors where it warns of something that would change a signal (cut files,
@@ -22,8 +22,8 @@ from .record import ECGRecord
 
 _logger = logging.getLogger(__name__)
 
-# These are read whole, several times over: an hour of twelve leads at 1 kHz in 16 bit.
-MAX_BYTES = 100_000_000
+# These are read whole, in ten times their size of memory: a day of three leads at 500 Hz in 16 bit.
+MAX_BYTES = 300_000_000
 
 _READ = {
     "EDFParser": "EDF",
@@ -31,6 +31,8 @@ _READ = {
     "SCPECGParser": "SCP-ECG",
     "HL7aECGParser": "HL7 aECG",
     "GEMuseXMLParser": "GE MUSE XML",
+    "SierraXMLParser": "Philips XML",
+    "ISHNEHolterParser": "ISHNE",
 }
 # What of a warning says that the signal is not the one that was recorded.
 _FATAL = re.compile(
@@ -42,6 +44,7 @@ _FATAL = re.compile(
 _HARMLESS = re.compile(
     r"median|reference beat|QRS subtraction|Section (1|7|8|10|11) |representative beat", re.IGNORECASE
 )
+_VOLTAGES = ("mV", "uV", "µV", "nV", "V")
 # Of SCP-ECG: sections of statements and measurements, without which the signal is whole.
 _STATEMENTS = (7, 8, 9, 10, 11)
 
@@ -86,6 +89,7 @@ def read_bdf(path: Path) -> ECGRecord:
     except ImportError as error:
         raise _missing(path, error) from error
     try:
+        _check_bdf_size(path)
         with pyedflib.EdfReader(str(path)) as reader:
             channels = range(reader.signals_in_file)
             leads = [
@@ -102,6 +106,18 @@ def read_bdf(path: Path) -> ECGRecord:
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged, or no BDF file ({error})") from error
     return _joined(leads, path, sex=sex, age=age, start=start)
+
+
+def _check_bdf_size(path: Path) -> None:
+    """Refuse a file that was cut; `pyedflib` would print of it where the answers go."""
+    with open(path, "rb") as file:
+        head = file.read(256)
+        channels = int(head[252:256])
+        file.seek(256 + 216 * channels)
+        samples = sum(int(file.read(8)) for _ in range(channels))
+    wanted, size = int(head[184:192]) + 3 * int(head[236:244]) * samples, path.stat().st_size
+    if size < wanted:
+        raise ValueError(f"{size} bytes where its header says {wanted}")
 
 
 def _check(path: Path) -> None:
@@ -151,12 +167,20 @@ def _without_statements(data: bytes, path: Path) -> bytes:
 def _record(record, path: Path) -> ECGRecord:
     exact = _exact_rates(record)
     leads = [
-        (lead.label, exact.get(lead.label, exact.get("", float(lead.sampling_rate))), lead.units, lead.samples)
+        (
+            lead.label,
+            exact.get(lead.label, exact.get("", float(lead.sampling_rate))),
+            lead.units,
+            _samples(lead, record),
+        )
         for lead in record.leads
     ]
     raw = [lead.label for lead in record.leads if lead.is_raw]
     if raw:
         raise ValueError(f"{path}: {', '.join(raw)} are counts of a converter without a gain: millivolts are not known")
+    stated, found = (record.raw_metadata.get(name, 0) for name in ("ecg_size", "samples_per_lead"))  # of ISHNE
+    if stated > found:
+        _logger.warning("%s: its header says %d samples a lead, and there are %d: is it whole?", path, stated, found)
     start = record.recording.date
     if (
         start is not None
@@ -165,6 +189,13 @@ def _record(record, path: Path) -> ECGRecord:
     ):
         start = None  # EDF's date of a recording that was made anonymous
     return _joined(leads, path, sex=record.patient.sex, age=record.patient.age, start=start)
+
+
+def _samples(lead, record) -> np.ndarray:
+    if record.source_format != "ishne_holter":
+        return lead.samples
+    fault = -32768 * lead.adc_resolution * 1e-6  # nV; such samples say that the lead was off
+    return np.where(lead.samples <= fault * (1 - 1e-9), np.nan, lead.samples)
 
 
 def _exact_rates(record) -> dict[str, float]:
@@ -184,12 +215,15 @@ def _exact_rates(record) -> dict[str, float]:
 def _joined(leads: list[tuple], path: Path, *, sex: str, age, start) -> ECGRecord:
     """Return the channels as one record; of several rates those of voltages, if these have one."""
     rates = {rate for _, rate, _, _ in leads}
+    said = [f"{name} {rate:g} Hz" for name, rate, unit, _ in leads]
     if len(rates) > 1:
-        leads = [lead for lead in leads if lead[2] in ("mV", "uV", "V", "nV", "µV")]
+        others = [words for words, lead in zip(said, leads, strict=True) if lead[2] not in _VOLTAGES]
+        leads = [lead for lead in leads if lead[2] in _VOLTAGES]
         rates = {rate for _, rate, _, _ in leads}
+        if len(rates) == 1 and others:
+            _logger.warning("%s: channels of another rate are left out: %s", path, ", ".join(others))
     if len(rates) != 1 or min(rates) <= 0:
-        said = ", ".join(f"{name} {rate:g} Hz" for name, rate, _, _ in leads) or "no channel of a voltage"
-        raise ValueError(f"{path}: its channels have no one rate ({said}): resample them to one first")
+        raise ValueError(f"{path}: its channels have no one rate ({', '.join(said)}): resample them to one first")
     names = [name for name, _, _, _ in leads]
     for name in names:
         base = re.fullmatch(r"(.+)_\d+", name)

@@ -45,10 +45,11 @@ FORMATS = (
     FileFormat("EDF", (".edf",), lambda head, suffix: head.startswith(b"0       "), read_clinical),
     FileFormat("BDF", (".bdf",), lambda head, suffix: head.startswith(b"\xffBIOSEMI"), read_bdf),
     FileFormat(
-        "XML (HL7 aECG, GE MUSE)", (".xml",),
+        "XML (HL7 aECG, GE MUSE, Philips)", (".xml",),
         lambda head, suffix: head.lstrip(b"\xef\xbb\xbf\xff\xfe \r\n\t\0").startswith(b"<"), read_clinical,
     ),
     FileFormat("SCP-ECG", (".scp",), lambda head, suffix: suffix == ".scp" or head[16:22] == b"SCPECG", read_clinical),
+    FileFormat("ISHNE", (".ecg",), lambda head, suffix: head.startswith(b"ISHNE1.0"), read_clinical),
     FileFormat("PDF", (), lambda head, suffix: head.startswith(b"%PDF")),
     FileFormat("picture", (), lambda head, suffix: head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*"))),
     FileFormat(
