@@ -36,7 +36,7 @@ _KEYS = ("signal", "path", "sampling_rate", "lead_names", "units", "record_id")
 _SYNONYMS = {
     "lead_names": ("ch_names", "channel_names", "channels", "lead_name", "leads", "names", "sig_name", "sig_names"),
     "sampling_rate": ("fs", "freq", "frequency", "rate", "sample_rate", "sampling_frequency", "sfreq"),
-    "signal": ("array", "data", "ecg", "p_signal", "samples", "signals", "values"),
+    "signal": ("array", "data", "ecg", "p_signal", "samples", "signals", "val", "values"),
     "units": ("unit",),
 }
 _KEY_OF = {synonym: key for key, synonyms in _SYNONYMS.items() for synonym in synonyms}
@@ -177,9 +177,8 @@ def read_recording(
             )
         names = list(default_leads)
         assumed["lead_names"] = ", ".join(default_leads)
-    kept, leads, dropped = _choose_channels(names, own_names, label)
-
     own_units = _units(stated.units, f"{label}: units", known_only=False)
+    kept, leads, dropped = _choose_channels(names, own_names, own_units, label)
     unit_of, assumed_unit = _agreed_units(own_units, units, names, kept, stated.is_file, label)
     if assumed_unit:
         assumed["units"] = "mV"
@@ -434,12 +433,21 @@ def _check_names_agree(own: list, call: list, label: str) -> None:
             )
 
 
-def _choose_channels(names: list, own: list | None, label: str) -> tuple[list[int], tuple[str, ...], tuple[str, ...]]:
-    """Return which rows are leads, their standard names, and what the other channels are called."""
-    others = [name for name in names if name is not None and is_other_channel(name)]
-    kept = [i for i, name in enumerate(names) if name is not None and not is_other_channel(name)]
+def _choose_channels(
+    names: list, own: list | None, units: str | list | None, label: str
+) -> tuple[list[int], tuple[str, ...], tuple[str, ...]]:
+    """Return which rows are leads, their standard names, and what the other channels are called.
+
+    Beside channels in a unit of voltage, one in another unit or in none is no lead, unless it is called as one.
+    """
+    volts = [unit in UNITS_PER_MILLIVOLT for unit in units] if isinstance(units, list) else []
+    volts = volts if len(volts) == len(names) and any(volts) else [True] * len(names)
+    named = [i for i, name in enumerate(names) if name is not None]
+    others = [i for i in named if is_other_channel(names[i]) or not (volts[i] or is_lead(names[i]))]
+    kept = [i for i in named if i not in others]
     if others:
-        logger.warning_once(f"channels that are not leads of a 12-lead ECG are left out: {', '.join(others)}")
+        called = ", ".join(names[i] or "(no name)" for i in others)
+        logger.warning_once(f"channels that are not leads of a 12-lead ECG are left out: {called}")
     if not kept:
         raise ValueError(
             f"{label}: none of its channels is a lead of a 12-lead ECG ({', '.join(map(str, own or names))}): if one "

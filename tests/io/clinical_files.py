@@ -219,7 +219,7 @@ _SCP_CODES = {
 }
 
 
-def write_scp(folder: Path, signal, lead_names, rate, *, huffman=False) -> Path:
+def write_scp(folder: Path, signal, lead_names, rate, *, huffman=False, starts=None) -> Path:
     """Sections 0 (pointers), 1 (patient), 3 (leads) and 6 (rhythm), and 2 (Huffman table) if it is compressed."""
     samples = microvolts(signal)
     tags = [(5, struct.pack("<HBB", 1960, 1, 2)), (8, b"\x01"), (4, struct.pack("<HB", 61, 1))]
@@ -227,7 +227,11 @@ def write_scp(folder: Path, signal, lead_names, rate, *, huffman=False) -> Path:
     tags += [(26, struct.pack("<BBB", START.hour, START.minute, START.second))]
     patient = b"".join(struct.pack("<BH", tag, len(value)) + value for tag, value in tags) + b"\xff\0\0"
     leads = struct.pack("<BB", len(samples), 4 | (len(samples) << 3))
-    leads += b"".join(struct.pack("<IIB", 1, samples.shape[1], _SCP_CODES[name]) for name in lead_names)
+    starts, count = starts or [1] * len(samples), samples.shape[1]
+    leads += b"".join(
+        struct.pack("<IIB", start, start + count - 1, _SCP_CODES[name])
+        for start, name in zip(starts, lead_names, strict=True)
+    )
     packed = [_scp_huffman(own) if huffman else own.astype("<i2").tobytes() for own in samples]
     rhythm = struct.pack("<HHBB", 1000, round(1e6 / rate), 2 * huffman, 0)
     rhythm += b"".join(struct.pack("<H", len(own)) for own in packed) + b"".join(packed)
@@ -242,8 +246,8 @@ def write_scp(folder: Path, signal, lead_names, rate, *, huffman=False) -> Path:
             size, at = 16 + 12 * 10, 7
         pointers += struct.pack("<HII", number, size, at)
         if number in contents:
-            body += _scp_section(number, contents[number], b"\0" * 6)
-    data = _scp_section(0, pointers, b"SCPECG") + body
+            body += scp_section(number, contents[number], b"\0" * 6)
+    data = scp_section(0, pointers, b"SCPECG") + body
     data = struct.pack("<I", 6 + len(data)) + data
     path = folder / ("recording.huffman.scp" if huffman else "recording.scp")
     path.write_bytes(struct.pack("<H", binascii.crc_hqx(data, 0xFFFF)) + data)
@@ -266,7 +270,7 @@ def _scp_huffman(samples: np.ndarray) -> bytes:
     return _packed(bits) + b"\0" * (len(_packed(bits)) % 2)
 
 
-def _scp_section(number: int, content: bytes, reserved: bytes) -> bytes:
+def scp_section(number: int, content: bytes, reserved: bytes) -> bytes:
     section = struct.pack("<HIBB", number, 16 + len(content), 20, 20) + reserved + content
     return struct.pack("<H", binascii.crc_hqx(section, 0xFFFF)) + section
 

@@ -2,8 +2,8 @@
 
 The formats are read by `ecgdatakit` (BDF by `pyedflib`), of the extra `formats`; here is what is made of its records:
 the exact rate in place of a rounded one, and errors where it warns of something that would change a signal (cut files,
-gaps, checksums, counts without a gain, two channels of one name). Formats that it knows and that are not tested here
-are refused.
+gaps, checksums). Formats that it knows and that are not tested here are refused: another one is a line in `_READ`, one
+in `FORMATS`, and a writer in the tests.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .header_fields import parse_age, parse_sex
 from .record import ECGRecord
 
 _logger = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ _READ = {
 }
 # What of a warning says that the signal is not the one that was recorded.
 _FATAL = re.compile(
-    r"truncat|not closed|has gaps|checksum|CRC|raw counts|raw ADC|uncalibrated|unscaled|not applied|ignored in|"
-    r"only the first is read|incomplete|not loaded",
+    r"truncat|not closed|has gaps|checksum|CRC|uncalibrated|unscaled|not applied|ignored in|only the first is read|"
+    r"incomplete|not loaded",
     re.IGNORECASE,
 )
 # And what says it of parts that are not the rhythm recording.
@@ -55,11 +56,11 @@ def read_clinical(path: Path) -> ECGRecord:
     Raises:
         ImportError: `ecgdatakit`, or `pydicom` for DICOM, is not installed.
         ValueError: the file is too large, of a kind that is not read, damaged, cut short, or fails a checksum; its
-            leads differ in rate or length; or two have one name.
+            channels differ in rate or length, or began at different times.
     """
     _check(path)
     try:
-        from ecgdatakit.exceptions import ECGDataKitError
+        from ecgdatakit.exceptions import ECGDataKitError, UnsupportedFormatError
         from ecgdatakit.parsing.parser import FileParser
     except ImportError as error:
         raise _missing(path, error) from error
@@ -71,10 +72,13 @@ def read_clinical(path: Path) -> ECGRecord:
         warnings.simplefilter("always")
         try:
             record = _parse(path, FileParser, ECGDataKitError)
+        except UnsupportedFormatError as error:
+            raise ValueError(f"{path} is {known['name']} of a kind that is not read ({error})") from error
         except ImportError as error:
             raise _missing(path, error) from error
     for message in dict.fromkeys(str(warning.message) for warning in caught):
-        if _FATAL.search(message) and not _HARMLESS.search(message):
+        words = message.replace(path.name, "")
+        if _FATAL.search(words) and ("(rhythm)" in words or not _HARMLESS.search(words)):
             raise ValueError(f"{path}: {message}: export it again, or mend it first")
         if "not an integer" not in message:  # the exact rate is taken below
             _logger.info("%s: %s", path, message)
@@ -92,7 +96,7 @@ def read_bdf(path: Path) -> ECGRecord:
         _check_bdf_size(path)
         with pyedflib.EdfReader(str(path)) as reader:
             channels = range(reader.signals_in_file)
-            leads = [
+            found = [
                 (
                     reader.getLabel(i).strip(),
                     reader.getSampleFrequency(i),
@@ -105,7 +109,7 @@ def read_bdf(path: Path) -> ECGRecord:
             sex, age = reader.getSex(), None
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged, or no BDF file ({error})") from error
-    return _joined(leads, path, sex=sex, age=age, start=start)
+    return _joined(found, path, sex=sex, age=age, start=start)
 
 
 def _check_bdf_size(path: Path) -> None:
@@ -136,6 +140,8 @@ def _parse(path: Path, parser, failure: type[Exception]):
     try:
         return parser.parse(path, units="mV")
     except failure as error:
+        if isinstance(error, ValueError):  # not damaged: of a kind that is not read
+            raise
         section = re.search(r"Section (\d+) is too short", str(error))
         if section is None or int(section[1]) not in _STATEMENTS:
             raise ValueError(f"{path} is damaged ({error})") from error
@@ -165,30 +171,35 @@ def _without_statements(data: bytes, path: Path) -> bytes:
 
 
 def _record(record, path: Path) -> ECGRecord:
+    _check_beginnings(record, path)
     exact = _exact_rates(record)
-    leads = [
+    channels = [
         (
             lead.label,
             exact.get(lead.label, exact.get("", float(lead.sampling_rate))),
-            lead.units,
+            None if lead.is_raw else lead.units,
             _samples(lead, record),
         )
         for lead in record.leads
     ]
-    raw = [lead.label for lead in record.leads if lead.is_raw]
-    if raw:
-        raise ValueError(f"{path}: {', '.join(raw)} are counts of a converter without a gain: millivolts are not known")
     stated, found = (record.raw_metadata.get(name, 0) for name in ("ecg_size", "samples_per_lead"))  # of ISHNE
     if stated > found:
         _logger.warning("%s: its header says %d samples a lead, and there are %d: is it whole?", path, stated, found)
-    start = record.recording.date
-    if (
-        start is not None
-        and record.source_format.startswith("edf")
-        and (start.year, start.month, start.day) == (1985, 1, 1)
-    ):
-        start = None  # EDF's date of a recording that was made anonymous
-    return _joined(leads, path, sex=record.patient.sex, age=record.patient.age, start=start)
+    age, start = record.patient.age, record.recording.date
+    if start is not None and record.source_format.startswith("edf") and start.timetuple()[:3] == (1985, 1, 1):
+        age, start = None, None  # EDF's date of a recording that was made anonymous
+    return _joined(channels, path, sex=record.patient.sex, age=age, start=start)
+
+
+def _check_beginnings(record, path: Path) -> None:
+    """Refuse leads that were recorded one after another: their samples are not of the same moments."""
+    for name, tolerance in (("start_sample", 0), ("LeadTimeOffset", 0), ("sample_skew_ms", 1)):
+        began = [float(lead.annotations.get(name, 0)) for lead in record.leads]
+        if began and max(began) - min(began) > tolerance:
+            raise ValueError(
+                f"{path}: its leads began at different times ({name} from {min(began):g} to {max(began):g}), and what "
+                "is read are leads of the same moments: export it as a simultaneous recording"
+            )
 
 
 def _samples(lead, record) -> np.ndarray:
@@ -207,39 +218,35 @@ def _exact_rates(record) -> dict[str, float]:
         rate = known["rhythm_time"]["sampling_rate_exact"]
         return {"": float(round(rate)) if abs(rate - round(rate)) < 1e-6 * rate else rate}
     for group in known.get("multiplex_groups", ()):
-        if record.leads and group["samples"] == len(record.leads[0].samples):
+        same_length = record.leads and group["samples"] == len(record.leads[0].samples)
+        if same_length and round(group["sampling_frequency"]) == record.leads[0].sampling_rate:
             return {"": float(group["sampling_frequency"])}
     return {}
 
 
-def _joined(leads: list[tuple], path: Path, *, sex: str, age, start) -> ECGRecord:
-    """Return the channels as one record; of several rates those of voltages, if these have one."""
-    rates = {rate for _, rate, _, _ in leads}
-    said = [f"{name} {rate:g} Hz" for name, rate, unit, _ in leads]
+def _joined(channels: list[tuple], path: Path, *, sex: str, age, start) -> ECGRecord:
+    """Return channels, each a name, a rate, a unit and samples, as one record; of several rates those of voltages."""
+    rates = {rate for _, rate, _, _ in channels}
     if len(rates) > 1:
-        others = [words for words, lead in zip(said, leads, strict=True) if lead[2] not in _VOLTAGES]
-        leads = [lead for lead in leads if lead[2] in _VOLTAGES]
-        rates = {rate for _, rate, _, _ in leads}
-        if len(rates) == 1 and others:
-            _logger.warning("%s: channels of another rate are left out: %s", path, ", ".join(others))
+        rates = {rate for _, rate, unit, _ in channels if unit in _VOLTAGES}
     if len(rates) != 1 or min(rates) <= 0:
-        raise ValueError(f"{path}: its channels have no one rate ({', '.join(said)}): resample them to one first")
-    names = [name for name, _, _, _ in leads]
-    for name in names:
-        base = re.fullmatch(r"(.+)_\d+", name)
-        if names.count(name) > 1 or (base and base[1] in names):
-            raise ValueError(f"{path}: two channels are called {base[1] if base else name!r}: rename or remove one")
-    lengths = {len(samples) for _, _, _, samples in leads}
+        said = ", ".join(f"{name} {rate:g} Hz" for name, rate, _, _ in channels)
+        raise ValueError(
+            f"{path}: its channels have no one rate ({said}): write the leads of the ECG to a file of their own"
+        )
+    if others := [f"{name} {rate:g} Hz" for name, rate, _, _ in channels if rate not in rates]:
+        _logger.warning("%s: channels of another rate are left out: %s", path, ", ".join(others))
+        channels = [channel for channel in channels if channel[1] in rates]
+    lengths = {len(samples) for _, _, _, samples in channels}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"{path}: its channels differ in length, {', '.join(map(str, sorted(lengths)))} samples")
     return ECGRecord(
-        signal=np.stack([np.asarray(samples, dtype=np.float32) for _, _, _, samples in leads]),
+        signal=np.stack([np.asarray(samples, dtype=np.float32) for _, _, _, samples in channels]),
         sampling_rate=rates.pop(),
-        lead_names=tuple(names),
-        units=tuple({"µV": "uV"}.get(unit, unit) or None for _, _, unit, _ in leads),
+        lead_names=tuple(name for name, _, _, _ in channels),
+        units=tuple({"µV": "uV"}.get(unit, unit) or None for _, _, unit, _ in channels),
         record_id=os.path.splitext(path.name)[0],
-        age=None if age is None else float(age),
-        age_over_89=None if age is None else age > 89,
-        sex={"M": "male", "MALE": "male", "F": "female", "FEMALE": "female"}.get((sex or "").upper()),
+        **parse_age("" if age is None else str(age)),
+        sex=parse_sex(sex or ""),
         start_time=None if start is None else start.isoformat(),
     )
