@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--table", required=True, type=Path, help="report.json of `mets-ecg evaluate --output`")
     parser.add_argument("--output", required=True, type=Path, help="folder")
     options = parser.parse_args()
+    if options.output.exists() and any(options.output.iterdir()):
+        parser.error(f"{str(options.output)!r} is not empty, and what is not part of a checkpoint is removed there")
     model = ECGTextModel.from_pretrained(options.model)
     model.config.save_text_model = False
     model.save_pretrained(options.output)

@@ -20,11 +20,13 @@ def test_a_recording_is_drawn(ptb_xl_source, tmp_path, capsys, suffix):
 
 def test_a_page_begins_where_it_is_asked_to(tmp_path, capsys):
     signal = np.zeros((1, 3000))
-    signal[0, 2500:] = 1.0
+    signal[0, 2500:] = 1.5
     np.save(tmp_path / "one.npy", signal.astype(np.float32))
     flags = [tmp_path / "one.npy", "--sampling-rate", 100, "--lead-names", "II", "--output", tmp_path / "one.svg"]
     assert plot(*flags, "--start", 20, "--title", "From the twentieth second") == 0
-    assert "rhythm-II" in (tmp_path / "one.svg").read_text()
+    later = (tmp_path / "one.svg").read_text()
+    assert plot(*flags, "--title", "From the twentieth second") == 0
+    assert "rhythm-II" in later and later != (tmp_path / "one.svg").read_text()  # flat until the 25th second
     assert plot(*flags, "--start", 31) == 1
     assert "is 30.0 s long: --start 31 is behind its end" in capsys.readouterr().err
 
@@ -33,6 +35,15 @@ def test_several_recordings_go_into_a_folder(ptb_xl_source, tmp_path):
     folder = ptb_xl_source / "records500" / "00000"
     assert plot(folder / "00338_hr", folder / "00096_hr", "--output", tmp_path / "drawn") == 0
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"00338_hr.png", "00096_hr.png"}
+
+
+def test_a_bad_file_is_reported_and_passed_over(ptb_xl_source, tmp_path, capsys):
+    (tmp_path / "bad.csv").write_text("no, table")
+    record = ptb_xl_source / "records500" / "00000" / "00338_hr"
+    assert plot(tmp_path / "bad.csv", record, "--output", tmp_path / "drawn") == 1
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'bad.csv'} has a line of names" in said.err and "1 of 2 recordings failed" in said.err
+    assert said.out == f"{record}: {tmp_path / 'drawn' / '00338_hr.png'}\n"
 
 
 def test_what_cannot_be_read_or_written_is_said(ptb_xl_source, tmp_path, capsys):

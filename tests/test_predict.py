@@ -78,9 +78,10 @@ def test_a_bad_file_is_reported_and_passed_over(folder, tiny_checkpoint, capsys)
     said = capsys.readouterr()
     rows = list(csv.DictReader(io.StringIO(said.out)))
     assert [row["file"].rpartition("/")[2] for row in rows] == ["00012_lr.hea", "a.npy", "c.csv", "d.tsv"]
+    assert list(rows[0])[:4] == ["file", *sorted(LABELS)]  # whatever is best
     assert all(0 <= float(row[label]) <= 1 for row in rows for label in LABELS)
     assert f"{folder / 'b.npz'} is damaged" in said.err
-    assert said.err.rstrip().endswith("mets-ecg predict: 1 of 5 recordings could not be read, as said above")
+    assert said.err.rstrip().endswith("mets-ecg predict: 1 of 5 recordings failed, as said above")
     assert predict(folder / "b.npz", *flags) == 1
     assert "b.npz is damaged" in capsys.readouterr().err
 
@@ -135,8 +136,37 @@ def test_pictures_of_several_go_into_a_folder(folder, tiny_checkpoint, tmp_path,
     flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--sampling-rate", 100]
     assert predict(folder / "a.npy", folder / "00012_lr", *flags, "--picture", tmp_path / "drawn") == 0
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"a.png", "00012_lr.png"}
+    (folder / "other").mkdir()
+    shutil.copy(folder / "a.npy", folder / "other" / "a.npy")
+    assert predict(folder / "a.npy", folder / "other", *flags, "--picture", tmp_path / "both") == 0
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"1-a.png", "2-a.png"}
     assert predict(folder / "a.npy", folder / "00012_lr", *flags, "--picture", tmp_path / "one.png") == 1
     assert "is one picture, and there are 2 recordings: name a folder" in capsys.readouterr().err
+
+
+def test_scores_are_told_where_a_picture_cannot_be_drawn(folder, tiny_checkpoint, tmp_path, capsys):
+    flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--sampling-rate", 100, "--json"]
+    (tmp_path / "drawn" / "a.png").mkdir(parents=True)  # a folder is in the way
+    assert predict(folder / "a.npy", folder / "00012_lr", *flags, "--picture", tmp_path / "drawn") == 1
+    said = capsys.readouterr()
+    assert all("scores" in json.loads(line) for line in said.out.splitlines()) and len(said.out.splitlines()) == 2
+    assert "Is a directory" in said.err and said.err.rstrip().endswith("1 of 2 recordings failed, as said above")
+    assert (tmp_path / "drawn" / "00012_lr.png").is_file()
+
+
+def test_windows_are_averaged_and_what_is_masked_in_any_is_said(tiny_checkpoint, ptb_xl_source, tmp_path, capsys):
+    signal = np.tile(wfdb.rdrecord(str(ptb_xl_source / "records100" / "00000" / "00012_lr")).p_signal.T, 2)
+    signal[6, 1000:] = 0.0
+    np.savez(tmp_path / "two.npz", ecg=signal, fs=100)
+    flags = ["--model", tiny_checkpoint, "--labels", *LABELS]
+    assert predict(tmp_path / "two.npz", *flags, "--windows") == 0
+    out = capsys.readouterr().out
+    assert "read 0.0 to 20.0 s by 3 windows" in out and "  masked: constant V1\n" in out
+    noise = np.concatenate([signal[:, :700], np.random.default_rng(0).normal(size=(12, 700))], axis=1)
+    np.savez(tmp_path / "noise.npz", ecg=noise, fs=100)
+    assert predict(tmp_path / "noise.npz", *flags, "--over-time") == 0
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert second.endswith("  no beat") and "no beat" not in first
 
 
 def test_a_long_recording_is_asked_over_time(tiny_checkpoint, ptb_xl_source, tmp_path, capsys):
@@ -170,6 +200,7 @@ def test_a_long_recording_is_asked_over_time(tiny_checkpoint, ptb_xl_source, tmp
         (["--labels", "a", "b", "--picture", "ecg.bmp"], "pictures are .png, .svg, .pdf files"),
         (["--labels", "a", "b", "--sampling-rate", "-1"], "--sampling-rate must be above 0 Hz"),
         (["--labels", "a", "--top-k", "0"], "--top-k must be at least 1"),
+        (["--labels", "a", "b", "--top-k", "1", "--csv"], "--csv has a column for each label: leave --top-k out"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(folder, tiny_checkpoint, capsys, flags, reason):
@@ -187,6 +218,21 @@ def test_a_classifier_takes_no_labels(folder, tiny_checkpoint, tmp_path, capsys)
     assert {line.split()[1] for line in capsys.readouterr().out.splitlines()[1:3]} == {"NORM", "MI"}
     assert predict(folder / "00012_lr", "--model", tmp_path / "classifier", "--labels", "a") == 1
     assert "is a classifier of classes that it was trained on: leave --labels out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: [b", "labels.yaml' cannot be read as YAML"),
+        ("a:\n", "labels.yaml' must have labels with their phrases"),
+        ("- a\n", "labels.yaml' must have labels with their phrases"),
+    ],
+)
+def test_a_file_of_labels_that_is_none_is_named(folder, tiny_checkpoint, tmp_path, capsys, text, reason):
+    (tmp_path / "labels.yaml").write_text(text)
+    assert predict(folder / "00012_lr", "--model", tiny_checkpoint, "--labels", tmp_path / "labels.yaml") == 1
+    assert reason in capsys.readouterr().err
+    assert predict(folder / "00012_lr", "--model", tiny_checkpoint, "--labels", "long words " * 40) == 0
 
 
 def test_a_folder_without_recordings_is_named(tiny_checkpoint, tmp_path, capsys):

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mets_ecg_cli.plot import PlotArguments
 
 from .plotting import plot_ecg
-from .predict import list_recordings, picture_paths, read_file
+from .predict import FAILURES, Failures, list_recordings, picture_paths, read_file
 
 
 def run_plot(arguments: PlotArguments) -> None:
     """Draw each recording, and print where.
 
     Raises:
-        ValueError, OSError: a recording cannot be read, ends before the page begins, or cannot be drawn.
+        ValueError, OSError: the recording cannot be read, ends before the page begins, or cannot be drawn.
+        RuntimeError: some of several recordings failed; they were named as it went.
     """
     paths = list_recordings(arguments.files)
+    failures = Failures(len(paths))
     for path, picture in zip(paths, picture_paths(arguments.output, paths), strict=True):
-        recording = read_file(path, arguments)
-        first = round(arguments.start * recording.sampling_rate)
-        if first >= recording.signal_mv.shape[1]:
-            seconds = recording.signal_mv.shape[1] / recording.sampling_rate
-            raise ValueError(f"{path} is {seconds:.1f} s long: --start {arguments.start:g} is behind its end")
-        figure = plot_ecg(
-            recording.signal_mv[:, first:],
-            sampling_rate=recording.sampling_rate,
-            lead_names=recording.lead_names,
-            title=arguments.title or recording.record_id or path.name,
-        )
-        figure.savefig(picture)
-        print(f"{path}: {picture}")
+        try:
+            _draw(path, picture, arguments)
+        except FAILURES as error:
+            failures.add(path, error)
+        else:
+            print(f"{path}: {picture}")
+    failures.end()
+
+
+def _draw(path: Path, picture: Path, arguments: PlotArguments) -> None:
+    recording = read_file(path, arguments)
+    first = round(arguments.start * recording.sampling_rate)
+    if first >= recording.signal_mv.shape[1]:
+        seconds = recording.signal_mv.shape[1] / recording.sampling_rate
+        raise ValueError(f"{path} is {seconds:.1f} s long: --start {arguments.start:g} is behind its end")
+    figure = plot_ecg(
+        recording.signal_mv[:, first:],
+        sampling_rate=recording.sampling_rate,
+        lead_names=recording.lead_names,
+        title=arguments.title or recording.record_id or path.name,
+    )
+    figure.savefig(picture)

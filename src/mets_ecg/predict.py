@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -23,12 +24,13 @@ from mets_ecg_cli.predict import PredictArguments, RecordingArguments
 
 from .evaluation.checkpoints import Checkpoint
 from .io import recordings_in_folder
+from .leads import MAX_LIMB_LEAD_ERROR
 from .plotting import plot_ecg, plot_scores, require_matplotlib
 from .recordings import Recording, read_recording
 from .shipped import shipped
 
 # What a recording may fail with that is its own fault; others are ours, and end the command.
-_FAILURES = (ValueError, TypeError, OSError, ImportError)
+FAILURES = (ValueError, TypeError, OSError, ImportError)
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -37,7 +39,7 @@ def run_predict(arguments: PredictArguments) -> None:
 
     Raises:
         ValueError, OSError: there are no recordings or no labels, or the checkpoint is not there.
-        RuntimeError: some of several recordings could not be read; they were named as it went.
+        RuntimeError: some of several recordings failed; they were named as it went.
     """
     paths, labels = list_recordings(arguments.files), read_labels(arguments.labels)
     pictures = picture_paths(arguments.picture, paths)
@@ -49,23 +51,42 @@ def run_predict(arguments: PredictArguments) -> None:
         if arguments.csv
         else partial(_write_text, over_time=arguments.over_time)
     )
-    failed = 0
+    failures = Failures(len(paths))
     for path, picture in zip(tqdm(paths, unit="recording", disable=len(paths) == 1 or None), pictures, strict=True):
         try:
             recording = read_file(path, arguments, default_leads=ask.extractor.lead_names)
             answer = ask(recording)
-            if picture is not None:
-                ask.draw(recording, answer, picture)
-        except _FAILURES as error:
-            if len(paths) == 1:
-                raise
-            failed += 1
-            reason = " ".join(str(error).split())
-            tqdm.write(reason if reason.startswith(str(path)) else f"{path}: {reason}", file=sys.stderr)
-            answer = {"error": reason}
+        except FAILURES as error:
+            write({"file": str(path), "error": failures.add(path, error)})
+            continue
         write({"file": str(path), **answer})
-    if failed:
-        raise RuntimeError(f"{failed} of {len(paths)} recordings could not be read, as said above")
+        if picture is not None:
+            try:
+                ask.draw(recording, answer, picture)
+            except FAILURES as error:
+                failures.add(path, error)
+    failures.end()
+
+
+class Failures:
+    """Recordings that failed: of several they are named and passed over, a single one ends the command."""
+
+    def __init__(self, num_recordings: int):
+        self.num_recordings, self.failed = num_recordings, 0
+
+    def add(self, path: Path, error: Exception) -> str:
+        """Name a recording and why it failed, and return that; of a single one raise the error again."""
+        if self.num_recordings == 1:
+            raise error
+        self.failed += 1
+        reason = " ".join(str(error).split())
+        tqdm.write(reason if reason.startswith(str(path)) else f"{path}: {reason}", file=sys.stderr)
+        return reason
+
+    def end(self) -> None:
+        """Raise RuntimeError if some failed."""
+        if self.failed:
+            raise RuntimeError(f"{self.failed} of {self.num_recordings} recordings failed, as said above")
 
 
 def read_file(path: Path, arguments: RecordingArguments, **options) -> Recording:
@@ -104,16 +125,19 @@ def read_labels(labels: Sequence[str]) -> list[str] | dict[str, list[str]] | Non
     """Return labels; one that is a file's name stands for what is in it: a label a line, or in YAML phrases by label.
 
     Raises:
-        ValueError: the file has no labels.
+        ValueError: the file has no labels, or cannot be read as YAML.
     """
-    if len(labels) != 1 or not Path(labels[0]).is_file():
+    if len(labels) != 1 or not os.path.isfile(labels[0]):
         return list(labels) or None
     text = Path(labels[0]).read_text(encoding="utf-8")
     if Path(labels[0]).suffix in (".yaml", ".yml"):
-        read = yaml.safe_load(text)
-        if not isinstance(read, dict) or not read:
+        try:
+            read = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{labels[0]!r} cannot be read as YAML: {error}") from error
+        if not isinstance(read, dict) or not read or not all(isinstance(own, (str, list)) for own in read.values()):
             raise ValueError(f"{labels[0]!r} must have labels with their phrases, as `infarction: [inferior infarct.]`")
-        return {str(label): [own] if isinstance(own, str) else list(own) for label, own in read.items()}
+        return {str(label): [own] if isinstance(own, str) else own for label, own in read.items()}
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise ValueError(f"{labels[0]!r} has no labels: write one a line")
@@ -264,7 +288,7 @@ def _lines(answer: dict, over_time: bool) -> Iterator[str]:
         if found:
             width = max(40, shutil.get_terminal_size((80, 24)).columns)
             yield textwrap.fill(f"{words}: {found}", width, initial_indent="  ", subsequent_indent="    ")
-    if (answer["limb_lead_error"] or 0) > 0.3:
+    if (answer["limb_lead_error"] or 0) > MAX_LIMB_LEAD_ERROR:
         yield "  the limb leads do not fit each other: are they what they are called?"
     if over_time:
         labels = [one["label"] for one in answer["scores"]]

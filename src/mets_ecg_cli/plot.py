@@ -14,7 +14,7 @@ class PlotArguments(RecordingArguments):
 
     output: str = argument(help="PNG, SVG or PDF file; or a folder, for several recordings")
     start: float = argument(0.0, help="second of the recording at which the page begins")
-    title: str | None = argument(None, help="above the paper; default the file's name")
+    title: str | None = argument(None, help="above the paper; default the recording's name")
 
     def __post_init__(self) -> None:
         super().__post_init__()

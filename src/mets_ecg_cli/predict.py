@@ -54,6 +54,8 @@ class PredictArguments(RecordingArguments):
         super().__post_init__()
         if self.json and self.csv:
             raise ValueError("--json and --csv are two forms of the same: give one")
+        if self.csv and self.top_k is not None:
+            raise ValueError("--csv has a column for each label: leave --top-k out")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"--top-k must be at least 1, got {self.top_k}")
         if self.batch_size < 1:

@@ -268,7 +268,7 @@ def test_a_form_that_is_not_read_is_not_called_damaged(tmp_path):
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = files.write_edf(tmp_path, SIGNAL, LEADS, RATE)
     monkeypatch.setattr(clinical, "MAX_BYTES", 1000)
-    with pytest.raises(ValueError, match="more than the 0 MB that are read of its format"):
+    with pytest.raises(ValueError, match="more than the 0 MB that are read: cut it into parts"):
         read_ecg(path)
 
 

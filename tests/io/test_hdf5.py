@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from mets_ecg.io.hdf5 import open_hdf5, read_hdf5
+from mets_ecg.io.hdf5 import open_dataset, read_hdf5
 
 h5py = pytest.importorskip("h5py")
 
@@ -23,7 +23,7 @@ def path(tmp_path):
 
 
 def test_a_part_or_all_is_read_as_float64(path):
-    dataset = open_hdf5(path, "ecg")
+    dataset = open_dataset(path, "ecg")
     with dataset.file:
         published = dataset[()].astype(np.float64)
         assert read_hdf5(dataset).dtype == np.float64
@@ -37,36 +37,36 @@ def test_a_file_that_is_cut_short_is_refused(path, keep):
     data = path.read_bytes()
     path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
     with pytest.raises(ValueError, match="a.h5 is cut short or no HDF5 file .*: download it again"):
-        open_hdf5(path, "ecg")
+        open_dataset(path, "ecg")
 
 
 def test_a_file_of_another_kind_and_a_folder_are_refused(tmp_path):
     (tmp_path / "a.txt").write_text("x" * 5000)
     for place in (tmp_path / "a.txt", tmp_path):
         with pytest.raises(ValueError, match="is cut short or no HDF5 file"):
-            open_hdf5(place, "ecg")
+            open_dataset(place, "ecg")
 
 
 def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.h5"):
-        open_hdf5(tmp_path / "none.h5", "ecg")
+        open_dataset(tmp_path / "none.h5", "ecg")
 
 
 @pytest.mark.parametrize("name", ["tracings", "group"])
 def test_a_data_set_that_is_not_there_is_refused_with_what_is_and_the_file_closed(path, name):
     with pytest.raises(ValueError, match=f"has no dataset '{name}', it has ecg, group: give the file as published"):
-        open_hdf5(path, name)
+        open_dataset(path, name)
     h5py.File(path, "r+").close()  # it could not be opened so if it were open
 
 
 def test_samples_that_are_damaged_are_refused(path):
-    dataset = open_hdf5(path, "ecg")
+    dataset = open_dataset(path, "ecg")
     with dataset.file:
         place = dataset.id.get_chunk_info(1)
     data = bytearray(path.read_bytes())
     data[place.byte_offset + place.size // 2] ^= 0xFF
     path.write_bytes(data)
-    dataset = open_hdf5(path, "ecg")
+    dataset = open_dataset(path, "ecg")
     with dataset.file:
         assert read_hdf5(dataset, 0).shape == (12, 2000)
         with pytest.raises(ValueError, match="a.h5 is damaged .*: download it again"):
@@ -77,7 +77,7 @@ def test_samples_that_are_damaged_are_refused(path):
 def test_values_that_are_not_finite_are_counted_and_refused(path, value):
     with h5py.File(path, "r+") as file:
         file["ecg"][2, 3, 5:7] = value
-    dataset = open_hdf5(path, "ecg")
+    dataset = open_dataset(path, "ecg")
     with dataset.file:
         with pytest.raises(ValueError, match="a.h5, recording 2: 2 of 24000 values are not finite.*or leave it out"):
             read_hdf5(dataset, 2)
@@ -88,4 +88,4 @@ def test_values_that_are_not_finite_are_counted_and_refused(path, value):
 def test_without_h5py_it_is_said_what_to_install(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match="a.h5 is an HDF5 file, and h5py is missing: pip install h5py"):
-        open_hdf5(path, "ecg")
+        open_dataset(path, "ecg")

@@ -66,18 +66,27 @@ def test_a_folder_s_recordings_are_found_once_each(record, tmp_path):
     (tmp_path / "00012_lr.mat").write_bytes(b"beside a header")
     found = [path.relative_to(tmp_path).as_posix() for path in recordings_in_folder(tmp_path)]
     assert found == ["00012_lr.hea", "b.csv", "inner/a.npy"]
+    (tmp_path / "whole.hea").write_text("whole/2 12 100 2000\n00012_lr 1000\n00012_lr 1000\n")
+    (tmp_path / "broken.hea").write_text("?\n")
+    found = [path.relative_to(tmp_path).as_posix() for path in recordings_in_folder(tmp_path)]
+    assert found == ["b.csv", "broken.hea", "inner/a.npy", "whole.hea"]  # and not the segments once more
 
 
 def test_what_files_of_numbers_do_not_say_is_assumed_or_asked_for(tmp_path):
-    np.save(tmp_path / "floats.npy", np.ones((12, 500), dtype=np.float32))
+    np.save(tmp_path / "floats.npy", np.random.default_rng(0).normal(size=(12, 500)))
     np.save(tmp_path / "counts.npy", np.ones((12, 500), dtype=np.int16))
+    whole = np.ones((12, 500))  # a converter's, whatever they are stored as
+    whole[3, :7] = np.nan
+    np.save(tmp_path / "whole.npy", whole)
     read = read_recording(str(tmp_path / "floats.npy"), 250)
     assert set(read.assumed) == {"lead_names", "units"}
     with pytest.raises(ValueError, match="floats.npy: the sampling rate is not stated"):
         read_recording(str(tmp_path / "floats.npy"))
-    with pytest.raises(ValueError, match=r"counts.npy: the unit of I is not stated, its samples are numbers of a conv"):
-        read_recording(str(tmp_path / "counts.npy"), 250)
-    assert read_recording(str(tmp_path / "counts.npy"), 250, units="uV").signal_mv[0, 0] == pytest.approx(0.001)
+    for name in ("counts.npy", "whole.npy"):
+        with pytest.raises(ValueError, match=rf"{name}: the unit of I is not stated, its samples are numbers of a con"):
+            read_recording(str(tmp_path / name), 250)
+        assert read_recording(str(tmp_path / name), 250, units="uV").signal_mv[0, 0] == pytest.approx(0.001)
+    assert np.isnan(read_recording(str(tmp_path / "whole.npy"), 250, units="uV").signal_mv[3, :7]).all()
 
 
 # Damaged files, over all readers (WFDB's have mutations of their own).
@@ -127,7 +136,7 @@ def check_mutations(folder, seeds) -> None:
                 assert str(error), (path.name, seed)
                 continue
             assert record.signal.nbytes < 50_000_000, (path.name, seed)
-            if path.suffix in (".scp", ".npz"):
+            if path.suffix in (".scp", ".npz") or "muse" in path.name:
                 assert np.allclose(record.signal, SIGNAL, atol=1e-4), (path.name, seed)
         path.write_bytes(whole)
         assert read_ecg(path).signal.shape == SIGNAL.shape

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mets_ecg.io import read_ecg
+from mets_ecg.recordings import read_recording
 
 LEADS = ["I", "II", "V1"]
 SIGNAL = np.round(np.random.default_rng(0).normal(size=(3, 60)), 3)
@@ -31,6 +32,9 @@ def test_names_and_samples_are_read_with_any_separator(tmp_path, separator):
 def test_a_decimal_comma_is_understood(tmp_path):
     record = read_ecg(write(tmp_path / "german.csv", LEADS, separator=";", comma=True))
     np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-6)
+    path = write(tmp_path / "gap.csv", LEADS, separator=";", comma=True)  # a cell that is no number takes another way
+    path.write_text(path.read_text().replace("\n", "\nNA;0,25;0,5\n", 1))
+    assert read_ecg(path).signal[1:, 0].tolist() == [0.25, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -55,12 +59,40 @@ def test_times_without_a_name_give_the_rate_too_and_numbers_of_samples_do_not(tm
     assert counted.sampling_rate is None and counted.signal.shape == (3, 60)
     named = read_ecg(write(tmp_path / "c.csv", ["sample", *LEADS], time=np.arange(60)))
     assert named.lead_names == tuple(LEADS)
+    indexed = read_ecg(write(tmp_path / "d.csv", ["", *LEADS], time=np.arange(60) * 0.004))  # of pandas' to_csv
+    assert (indexed.sampling_rate, indexed.lead_names) == (250, tuple(LEADS))
 
 
-@pytest.mark.parametrize("header", [["I (mV)", "II [mV]", "V1 (mV)"], ["I_mV", "II_mV", "V1_mV"]])
+def test_times_that_are_rounded_rise_evenly_and_a_missing_sample_is_found(tmp_path):
+    signal = np.random.default_rng(0).normal(size=(3, 3000))
+    time = np.arange(3000) / 360
+    record = read_ecg(write(tmp_path / "rounded.csv", ["time", *LEADS], time=np.round(time, 3), signal=signal))
+    assert record.sampling_rate == pytest.approx(360, rel=1e-4)
+    late = time + (np.arange(3000) >= 1500) / 360
+    with pytest.raises(ValueError, match="'time' does not rise evenly, from sample 1499 to the next by"):
+        read_ecg(write(tmp_path / "gap.csv", ["time", *LEADS], time=np.round(late, 3), signal=signal))
+
+
+def test_columns_in_no_unit_or_another_one_are_no_leads(tmp_path):
+    signal = np.vstack([SIGNAL[:2] * 1000, SIGNAL[2:]])
+    path = write(tmp_path / "resp.csv", ["I (uV)", "II (uV)", "Resp (Ohm)"], signal=signal)
+    recording = read_recording(str(path), 500)
+    assert recording.lead_names == ("I", "II") and not recording.assumed
+    np.testing.assert_allclose(recording.signal_mv, SIGNAL[:2], atol=1e-4)
+
+
+@pytest.mark.parametrize("header", [["I (mV)", "II [mV]", "V1 (MV)"], ["I_mV", "II_mV", "V1_mV"]])
 def test_units_in_names_are_taken(tmp_path, header):
     record = read_ecg(write(tmp_path / "units.csv", header))
-    assert record.lead_names == tuple(LEADS) and record.units == ("mV", "mV", "mV")
+    assert record.lead_names == tuple(LEADS)
+    np.testing.assert_allclose(read_recording(str(tmp_path / "units.csv"), 500).signal_mv, SIGNAL, atol=1e-4)
+
+
+def test_microvolts_are_known_by_any_of_their_letters(tmp_path):
+    path = write(tmp_path / "micro.csv", ["I (\u00b5V)", "II (\u03bcV)", "V1 (uV)"], signal=SIGNAL * 1000)
+    np.testing.assert_allclose(read_recording(str(path), 500).signal_mv, SIGNAL, atol=1e-4)
+    path.write_bytes(path.read_text("utf-8").replace("\u03bcV", "uV").encode("latin-1"))
+    np.testing.assert_allclose(read_recording(str(path), 500).signal_mv, SIGNAL, atol=1e-4)
 
 
 def test_gaps_comments_a_mark_of_the_encoding_and_separators_at_the_end(tmp_path):
@@ -74,7 +106,12 @@ def test_gaps_comments_a_mark_of_the_encoding_and_separators_at_the_end(tmp_path
 
 
 def test_whole_numbers_stay_whole(tmp_path):
-    assert read_ecg(write(tmp_path / "counts.csv", LEADS, signal=np.rint(SIGNAL * 1000))).signal.dtype.kind == "i"
+    path = write(tmp_path / "counts.csv", LEADS, signal=np.rint(SIGNAL * 1000))
+    assert read_ecg(path).signal.dtype.kind == "i"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:3], ",1,2", *lines[4:]]))  # an empty cell changes nothing of that
+    with pytest.raises(ValueError, match="its samples are numbers of a converter"):
+        read_recording(str(path), 500)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Files of arrays: `.npy`, `.npz`, MATLAB's `.mat` and HDF5. They hold numbers, and seldom say what these are.
 
 The recording is the one array of two axes in the file, or of one axis where there is none; the longer axis is time. A
-single number beside it that is called a rate, as `fs`, is its sampling rate. Numbers that are not whole are taken as
-volts of some unit, which the caller states or assumes; whole ones are a converter's, whose unit must be stated.
+single number beside it that is called a rate, as `fs`, is its sampling rate; texts that are called names of leads, or
+units, are those. Numbers that are not whole are taken as volts of some unit, which the caller states or assumes; whole
+ones are a converter's, whose unit must be stated.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ from pathlib import Path
 
 import numpy as np
 
-from .record import ECGRecord
+from .hdf5 import open_hdf5
+from .record import INVALID_SAMPLE, ECGRecord
 
 # The largest file that is read: an array of this size is 17 h of twelve leads at 500 Hz in 16 bit.
 MAX_BYTES = 750_000_000
 
-_SIGNALS = ("signal", "ecg", "val", "data", "p_signal", "signals", "samples", "values", "array")
-_RATES = ("sampling_rate", "fs", "sfreq", "freq", "frequency", "rate", "sample_rate", "sampling_frequency")
+# What the parts are called. So they are in `mets_ecg.recordings`, of which this folder knows nothing: a test holds the
+# two together.
+_SIGNALS = ("signal", "array", "data", "ecg", "p_signal", "samples", "signals", "val", "values")
+_RATES = ("sampling_rate", "fs", "freq", "frequency", "rate", "sample_rate", "sampling_frequency", "sfreq")
+_LEADS = (
+    "lead_names", "ch_names", "channel_names", "channels", "lead_name", "leads", "names", "sig_name", "sig_names",
+)  # fmt: skip
+_UNITS = ("units", "unit")
 
 
 def read_npy(path: Path) -> ECGRecord:
@@ -87,38 +95,48 @@ def read_hdf5_array(path: Path) -> ECGRecord:
         ImportError: h5py is not installed.
     """
     check_size(path)
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(f'{path} is an HDF5 file: reading it needs h5py, pip install "mets-ecg[formats]"') from error
     arrays: dict[str, np.ndarray] = {}
 
     def keep(name: str, item) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf":
+        if hasattr(item, "shape"):
             if item.size * item.dtype.itemsize > MAX_BYTES:
                 raise ValueError(f"{path}: {name} unpacks to more than the {MAX_BYTES / 1e6:.0f} MB that are read")
-            arrays[name.rpartition("/")[2]] = item[()]
+            arrays[name] = np.asarray(item[()])
+        arrays.update({f"{name}/{key}": np.asarray(value) for key, value in item.attrs.items()})
 
-    try:
-        with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
+        try:
+            keep("", file)
             file.visititems(keep)
-            arrays |= {name: np.asarray(value) for name, value in file.attrs.items() if name.lower() in _RATES}
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{path} is damaged, or no HDF5 file ({error})") from error
+        except (OSError, RuntimeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error})") from error
     return record_of(arrays, path)
 
 
-def check_size(path: Path) -> None:
-    """Refuse a file that is larger than what is read."""
-    if path.stat().st_size > MAX_BYTES:
+def check_size(path: Path, limit: int | None = None) -> None:
+    """Refuse a file that is larger than what is read, in bytes.
+
+    Raises:
+        ValueError: it is.
+    """
+    size, limit = path.stat().st_size, MAX_BYTES if limit is None else limit
+    if size > limit:
         raise ValueError(
-            f"{path} has {path.stat().st_size / 1e6:.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB that are read: "
-            "cut it into parts"
+            f"{path} has {size / 1e6:.0f} MB, more than the {limit / 1e6:.0f} MB that are read: cut it into parts"
         )
 
 
+def as_read(signal: np.ndarray) -> np.ndarray:
+    """Return samples as integers if all are whole, and so a converter's, or else as float32."""
+    missing = ~np.isfinite(signal)
+    if signal.dtype.kind in "iu" or missing.all() or not (signal[~missing] == np.rint(signal[~missing])).all():
+        return np.ascontiguousarray(signal if signal.dtype.kind in "iu" else signal.astype(np.float32))
+    return np.where(missing, INVALID_SAMPLE, signal).astype(np.int64)
+
+
 def record_of(arrays: Mapping[str, np.ndarray], path: Path) -> ECGRecord:
-    """Return the recording among arrays."""
+    """Return the recording among arrays; of names with slashes the last part counts."""
+    called = {name: name.rpartition("/")[2].lower() for name in arrays}
     numbers = {
         name: np.asarray(values)
         for name, values in arrays.items()
@@ -129,24 +147,47 @@ def record_of(arrays: Mapping[str, np.ndarray], path: Path) -> ECGRecord:
         shaped = {name: values.reshape(1, -1) for name, values in numbers.items() if values.ndim and values.size > 1
                   and max(values.shape) == values.size}  # fmt: skip
     if len(shaped) > 1:
-        called = {name: values for name, values in shaped.items() if name.lower() in _SIGNALS}
-        shaped = called if len(called) == 1 else shaped
+        shaped = {name: values for name, values in shaped.items() if called[name] in _SIGNALS} or shaped
     if len(shaped) != 1:
-        held = ", ".join(f"{name} {np.shape(values)}" for name, values in arrays.items()) or "nothing"
+        said = ", ".join(f"{name} {np.shape(values)}" for name, values in arrays.items()) or "nothing"
         raise ValueError(
-            f"{path} holds {held}: one array of numbers (leads, samples) is expected"
+            f"{path} has {said}: one array of numbers (leads, samples) is expected"
             + (", or one of them called signal" if shaped else "")
         )
     (signal,) = shaped.values()
-    if len(signal) > signal.shape[1]:
-        signal = signal.T
-    rates = {float(values.item()) for name, values in numbers.items() if name.lower() in _RATES and values.size == 1}
+    rates = {float(values.item()) for name, values in numbers.items() if called[name] in _RATES and values.size == 1}
     rate = rates.pop() if len(rates) == 1 else None
-    whole = signal.dtype.kind in "iu"
+    texts = {name: _texts(values) for name, values in arrays.items() if called[name] in (*_LEADS, *_UNITS)}
+    leads = _only([own for name, own in texts.items() if own and called[name] in _LEADS])
+    units = _only([own for name, own in texts.items() if own and called[name] in _UNITS])
+    if len(signal) > signal.shape[1] or (leads and len(leads) == signal.shape[1] != len(signal)):
+        signal = signal.T
+    if leads and len(leads) != len(signal):
+        raise ValueError(
+            f"{path} names {len(leads)} leads ({', '.join(leads)}) beside an array of {len(signal)}: name each"
+        )
     return ECGRecord(
-        signal=np.ascontiguousarray(signal if whole else signal.astype(np.float32)),
+        signal=as_read(signal),
         sampling_rate=rate if rate is not None and math.isfinite(rate) and rate > 0 else None,
-        lead_names=None,
-        units=None,
+        lead_names=leads,
+        units=units[0] if units and len(units) == 1 else units,
         record_id=path.stem,
     )
+
+
+def _only(found: list[tuple[str, ...]]) -> tuple[str, ...] | None:
+    return found[0] if len(set(found)) == 1 else None
+
+
+def _texts(values) -> tuple[str, ...] | None:
+    """Return an array of texts, or MATLAB's cells of them, as texts; None if there are others."""
+    found = []
+    for one in np.atleast_1d(values).ravel():
+        while isinstance(one, np.ndarray) and one.size == 1:
+            one = one.ravel()[0]
+        if isinstance(one, bytes):
+            one = one.decode("utf-8", errors="replace")
+        if not isinstance(one, str):
+            return None
+        found.append(one.strip())
+    return tuple(found)

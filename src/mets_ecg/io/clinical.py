@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .arrays import check_size
 from .header_fields import parse_age, parse_sex
 from .record import ECGRecord
 
@@ -58,7 +59,7 @@ def read_clinical(path: Path) -> ECGRecord:
         ValueError: the file is too large, of a kind that is not read, damaged, cut short, or fails a checksum; its
             channels differ in rate or length, or began at different times.
     """
-    _check(path)
+    check_size(path, MAX_BYTES)
     try:
         from ecgdatakit.exceptions import ECGDataKitError, UnsupportedFormatError
         from ecgdatakit.parsing.parser import FileParser
@@ -87,7 +88,7 @@ def read_clinical(path: Path) -> ECGRecord:
 
 def read_bdf(path: Path) -> ECGRecord:
     """Read a BDF file (EDF of 24 bits) by `pyedflib`; errors as `read_clinical`."""
-    _check(path)
+    check_size(path, MAX_BYTES)
     try:
         import pyedflib
     except ImportError as error:
@@ -122,14 +123,6 @@ def _check_bdf_size(path: Path) -> None:
     wanted, size = int(head[184:192]) + 3 * int(head[236:244]) * samples, path.stat().st_size
     if size < wanted:
         raise ValueError(f"{size} bytes where its header says {wanted}")
-
-
-def _check(path: Path) -> None:
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(
-            f"{path} has {path.stat().st_size / 1e6:.0f} MB, more than the {MAX_BYTES / 1e6:.0f} MB that are read of "
-            "its format: cut it into parts"
-        )
 
 
 def _missing(path: Path, error: ImportError) -> ImportError:

@@ -7,24 +7,33 @@ from pathlib import Path
 import numpy as np
 
 
-def open_hdf5(path: Path, name: str):
-    """Return the `h5py.Dataset` of this name; its `file` is to be closed.
+def open_hdf5(path: Path):
+    """Return the `h5py.File`, which is to be closed.
 
     Raises:
         ImportError: `h5py` is not installed.
-        ValueError: the file is cut short or no HDF5 file, or it has no such dataset.
+        ValueError: the file is cut short or no HDF5 file.
     """
     try:
         import h5py  # an optional dependency
     except ImportError as error:
         raise ImportError(f"{path.name} is an HDF5 file, and h5py is missing: pip install h5py") from error
     try:
-        file = h5py.File(path, "r")
+        return h5py.File(path, "r")
     except (FileNotFoundError, PermissionError):
         raise
     except OSError as error:
         raise ValueError(f"{path} is cut short or no HDF5 file ({error}): download it again") from error
-    if not isinstance(file.get(name), h5py.Dataset):
+
+
+def open_dataset(path: Path, name: str):
+    """Return the `h5py.Dataset` of this name; its `file` is to be closed.
+
+    Raises:
+        ImportError, ValueError: as `open_hdf5`; or the file has no such dataset.
+    """
+    file = open_hdf5(path)
+    if not hasattr(file.get(name), "shape"):  # a group has none
         names = ", ".join(file) or "nothing"
         file.close()
         raise ValueError(f"{path} has no dataset {name!r}, it has {names}: give the file as published")

@@ -15,6 +15,7 @@ from .clinical import read_bdf, read_clinical
 from .record import ECGRecord
 from .tables import read_text_table
 from .wfdb import read_wfdb
+from .wfdb_header import read_header
 
 _SNIFFED = 4096
 
@@ -97,15 +98,27 @@ def read_ecg(path: str | os.PathLike[str]) -> ECGRecord:
 
 
 def recordings_in_folder(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the recordings in a folder and the folders in it, in order, by their suffixes; of WFDB the headers."""
+    """Return the recordings in a folder and the folders in it, in order, by their suffixes.
+
+    Of WFDB the headers, and not those of a record's segments.
+    """
     found = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     headers = {path.with_suffix("") for path in found if path.suffix == ".hea"}
+    segments = {header.with_name(name) for header in headers for name in _segments(header)}
     suffixes = {suffix for own in FORMATS if own.read for suffix in own.suffixes} | {".mat"}
     return [
         path
         for path in found
-        if path.suffix == ".hea" or (path.suffix.lower() in suffixes and path.with_suffix("") not in headers)
+        if (path.suffix == ".hea" and path.with_suffix("") not in segments)
+        or (path.suffix.lower() in suffixes and path.with_suffix("") not in headers)
     ]
+
+
+def _segments(header: Path) -> list[str]:
+    try:
+        return [name for name, _ in read_header(header).segments or ()]
+    except (ValueError, OSError):
+        return []  # it is told when it is read
 
 
 def _header_of(path: Path) -> Path:

@@ -14,16 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from .arrays import check_size
+from .arrays import as_read, check_size
 from .record import ECGRecord
 
 _DELIMITERS = ",;\t|"
 # Names of columns that are no leads: the time, by its unit in seconds, and numbers of samples.
 _TIME = re.compile(r"^(?:elapsed[ _]?)?(?:time|t|sec|secs|seconds|s|ms|msec|milliseconds|timestamp|us)(?:[ _]?[(\[]?(s|sec|seconds|ms|msec|milliseconds|us|µs)[)\]]?)?$")  # fmt: skip  # noqa: E501
 _SECONDS = {"ms": 1e-3, "msec": 1e-3, "milliseconds": 1e-3, "us": 1e-6, "µs": 1e-6}
-_COUNTERS = {"", "sample", "samples", "sample #", "index", "#", "n", "no", "unnamed: 0"}
-# How far a step of the time may be from the usual one, which is rounded in the file.
-_MAX_JITTER = 0.25
+_COUNTERS = {"sample", "samples", "sample #", "index", "#", "n", "no", "unnamed: 0"}
+# How far a time may be from where even steps put it, in steps: times are rounded in the file, and one missing sample
+# moves the times before and after it by half a step or more.
+_MAX_JITTER = 0.3
+# `I (mV)`, `II [uV]`, `V1_mV`
+_WITH_UNIT = re.compile(r"(.+?)(?:\s*[(\[]\s*([mun\u00b5\u03bc]?V)\s*[)\]]|_([mu]?V))", re.IGNORECASE)
 
 
 def read_text_table(path: Path) -> ECGRecord:
@@ -105,9 +108,9 @@ def _record(values: np.ndarray, names: list[str] | None, path: Path) -> ECGRecor
         if called:
             kept.remove(j)
             rate = _rate(values[:, j], called[1] or name.lower(), path, name)
-        elif rises and names and name.lower() in _COUNTERS:
+        elif rises and name.lower() in _COUNTERS:
             kept.remove(j)
-        elif rises and not names and j == 0 and values.shape[1] > 1:
+        elif rises and not name and j == 0 and values.shape[1] > 1:
             kept.remove(j)
             if not np.allclose(np.diff(values[:, j]), 1):  # numbers of samples say nothing of time
                 rate = _rate(values[:, j], "s", path, "the first column")
@@ -115,16 +118,14 @@ def _record(values: np.ndarray, names: list[str] | None, path: Path) -> ECGRecor
         raise ValueError(f"{path} has no column of samples beside the time")
     leads, units = None, None
     if names:
-        parsed = [re.fullmatch(r"(.+?)\s*[(\[]\s*(mV|uV|µV|V)\s*[)\]]|(.+?)_(mV|uV|V)", names[j]) for j in kept]
-        leads = tuple((match[1] or match[3]) if match else names[j] for match, j in zip(parsed, kept, strict=True))
-        units = tuple((match[2] or match[4]) if match else None for match in parsed)
-    samples = values[:, kept].T
-    whole = bool((samples == np.rint(samples)).all())  # numbers of a converter
+        parsed = [_WITH_UNIT.fullmatch(names[j]) for j in kept]
+        leads = tuple(match[1] if match else names[j] for match, j in zip(parsed, kept, strict=True))
+        units = tuple((match[2] or match[3]) if match else None for match in parsed)
     return ECGRecord(
-        signal=np.ascontiguousarray(samples.astype(np.int64 if whole else np.float32)),
+        signal=as_read(values[:, kept].T),
         sampling_rate=rate,
         lead_names=leads,
-        units=units if units and all(units) else None,
+        units=units if units and any(units) else None,
         record_id=path.stem,
     )
 
@@ -134,9 +135,11 @@ def _rate(time: np.ndarray, unit: str, path: Path, name: str) -> float:
     steps = np.diff(time)
     if len(time) < 3 or not np.isfinite(steps).all() or (steps <= 0).any():
         raise ValueError(f"{path}: {name!r} does not rise from sample to sample: leave that column out")
-    usual = (time[-1] - time[0]) / len(steps)
-    worst = int(np.abs(steps - usual).argmax())
-    if abs(steps[worst] - usual) > _MAX_JITTER * usual:
+    number = np.arange(len(time))
+    usual, first = np.polyfit(number, time, 1)
+    away = time - first - usual * number
+    if np.abs(away).max() > _MAX_JITTER * usual:
+        worst = int(np.abs(steps - usual).argmax())
         raise ValueError(
             f"{path}: {name!r} does not rise evenly, from sample {worst} to the next by {steps[worst]:g} and usually "
             f"by {usual:g}: samples are missing; resample it first"

@@ -39,7 +39,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...io.hdf5 import open_hdf5, read_hdf5
+from ...io.hdf5 import open_dataset, read_hdf5
 from ...leads import MAX_LIMB_LEAD_ERROR, canonical_leads, limb_lead_error
 from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, read_table
 from ..rows import age_columns, encode_signal
@@ -200,7 +200,7 @@ class _Tracings:
 @lru_cache(maxsize=1)
 def _open_tracings(path: Path, process: int, state: tuple[int, int]) -> _Tracings:
     """Open the file and decide lead order and unit, once a `process` (a fork must not share a handle) and `state`."""
-    dataset = open_hdf5(path, "tracings")
+    dataset = open_dataset(path, "tracings")
     if dataset.ndim != 3 or dataset.shape[2] != 12 or not len(dataset) or dataset.dtype.kind != "f":
         raise ValueError(
             f"{path} holds {dataset.dtype} of shape {dataset.shape}; floats of shape (recordings, samples, 12) are "

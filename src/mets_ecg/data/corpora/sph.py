@@ -27,7 +27,7 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime
 
-from ...io.hdf5 import open_hdf5, read_hdf5
+from ...io.hdf5 import open_dataset, read_hdf5
 from ...leads import MAX_LIMB_LEAD_ERROR, STANDARD_LEADS, limb_lead_error
 from ..building.corpus_builder import CorpusBuilder, CorpusInfo, Recording, is_apple_double, read_table
 from ..rows import age_columns, encode_signal, statements_of
@@ -130,7 +130,7 @@ class SPH(CorpusBuilder):
     def read(self, recording: Recording) -> Iterator[dict]:
         """Yield the row of a recording, once its row order has been tested."""
         path = self.source / recording.files[0]
-        dataset = open_hdf5(path, "ecg")
+        dataset = open_dataset(path, "ecg")
         with dataset.file:
             if dataset.ndim != 2 or dataset.shape[0] != len(STANDARD_LEADS) or dataset.dtype.kind != "f":
                 raise ValueError(
