@@ -136,7 +136,7 @@ def check_mutations(folder, seeds) -> None:
                 assert str(error), (path.name, seed)
                 continue
             assert record.signal.nbytes < 50_000_000, (path.name, seed)
-            if path.suffix in (".scp", ".npz") or "muse" in path.name:
+            if path.suffix in (".scp", ".npz"):  # MUSE has a checksum of its samples, not of their gain
                 assert np.allclose(record.signal, SIGNAL, atol=1e-4), (path.name, seed)
         path.write_bytes(whole)
         assert read_ecg(path).signal.shape == SIGNAL.shape
