@@ -56,6 +56,20 @@ def test_thresholds_say_what_is_present(checkpoint):
     assert [entry["score"] for entry in answers["windows"][0]["scores"]] == [x["score"] for x in answers["scores"]]
 
 
+def test_windows_have_scores_of_their_own_which_are_averaged(checkpoint):
+    pipe = pipeline("ecg-classification", model=checkpoint(), device="cpu")
+    quiet = noise() * np.linspace(1, 3, 12)[:, None]
+    answer = pipe(np.concatenate([noise(), quiet], axis=1), sampling_rate=100, crop="windows", return_details=True)
+    windows = [{own["label"]: own["score"] for own in window["scores"]} for window in answer["windows"]]
+    for own in answer["scores"]:
+        assert own["score"] == pytest.approx(np.mean([window[own["label"]] for window in windows]))
+    first = pipe(np.concatenate([noise(), quiet], axis=1)[:, :700], sampling_rate=100)
+    last = pipe(np.concatenate([noise(), quiet], axis=1)[:, -700:], sampling_rate=100)
+    for part, window in ((first, windows[0]), (last, windows[-1])):
+        assert {own["label"]: own["score"] for own in part} == pytest.approx(window, abs=0.01)
+    assert windows[0] != pytest.approx(windows[-1], abs=0.02)
+
+
 def test_many_recordings_and_top_k(checkpoint):
     pipe = pipeline("ecg-classification", model=checkpoint(), device="cpu")
     many = pipe([noise(seed=1), noise(seed=2)], sampling_rate=100, top_k=1, batch_size=2)

@@ -383,8 +383,6 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
             try:
                 self._check_amplitude(part[[value == "recorded" for value in status.values()]], recording, label)
             except ValueError as error:
-                if crop != "windows":
-                    raise
                 unusable = str(error)
                 continue
             windows.append(self._window(processed[:, start:stop], status, times, label))

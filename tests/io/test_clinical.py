@@ -201,14 +201,39 @@ def test_a_changed_sample_is_noticed_where_there_is_a_checksum(tmp_path):
     text = path.read_text(encoding="latin-1")
     place = text.index("<WaveFormData>") + 40
     path.write_text(text[:place] + ("A" if text[place] != "A" else "B") + text[place + 1 :], encoding="latin-1")
-    for named in (path, path.rename(tmp_path / "median.xml")):  # a word of warnings that may be passed over
-        with pytest.raises(ValueError, match="(?i)crc|checksum"):
-            read_ecg(tmp_path / "median.xml" if not named.exists() else named)
+    with pytest.raises(ValueError, match="(?i)crc|checksum"):
+        read_ecg(path)
+    path.rename(tmp_path / "median.xml")  # a word of warnings that may be passed over
+    with pytest.raises(ValueError, match="(?i)crc|checksum"):
+        read_ecg(tmp_path / "median.xml")
     path = files.write_ishne(tmp_path, SIGNAL, LEADS, RATE)
     data = bytearray(path.read_bytes())
     data[206] ^= 4  # the resolution: only the header has a checksum
     path.write_bytes(bytes(data))
     with pytest.raises(ValueError, match="checksum"):
+        read_ecg(path)
+
+
+def test_what_is_not_applied_to_the_recording_is_an_error_and_to_a_median_beat_is_not(tmp_path):
+    path = files.write_muse(tmp_path, SIGNAL, LEADS, RATE)
+    text = path.read_text(encoding="latin-1")
+    start, end = text.index("<Waveform>"), text.index("</RestingECG>")
+    rhythm = text[start:end]
+    baseline = ("<FirstSampleBaseline>0<", "<FirstSampleBaseline>7<")
+    median = rhythm.replace("Rhythm", "Median").replace(*baseline)
+    path.write_text(text[:start] + median + rhythm + text[end:], encoding="latin-1")
+    np.testing.assert_allclose(read_ecg(path).signal, SIGNAL, atol=1e-4)
+    path.write_text(text[:start] + median + rhythm.replace(*baseline) + text[end:], encoding="latin-1")
+    with pytest.raises(ValueError, match="FirstSampleBaseline is non-zero"):
+        read_ecg(path)
+
+
+def test_leads_of_different_lengths_are_refused(tmp_path):
+    path = files.write_aecg(tmp_path, SIGNAL, LEADS, RATE)
+    text = path.read_text()
+    end = text.index("</digits>")
+    path.write_text(text[: text.rindex(" ", 0, end)] + text[end:])
+    with pytest.raises(ValueError, match="recording.xml.*(differ in length|samples)"):
         read_ecg(path)
 
 

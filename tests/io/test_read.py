@@ -28,6 +28,8 @@ def test_the_content_decides_and_not_the_extension(record, tmp_path):
     np.save(tmp_path / "array.npy", np.ones((12, 100)))
     (tmp_path / "array.npy").rename(tmp_path / "array.bin")
     assert read_ecg(tmp_path / "array.bin").signal.shape == (12, 100)
+    (tmp_path / "array.bin").rename(tmp_path / "array.edf")
+    assert read_ecg(tmp_path / "array.edf").signal.shape == (12, 100)
 
 
 @pytest.mark.parametrize(
