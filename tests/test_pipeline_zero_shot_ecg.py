@@ -387,6 +387,17 @@ def test_details_say_what_the_scores_stand_on(pipe, ptb_xl_source):
     json.dumps(answer)
 
 
+def test_flat_leads_and_a_calibration_pulse_do_not_mislead_the_details(pipe, ptb_xl_source):
+    """Flat leads at a level above 0 outvoted the others; a pulse in all leads made limb leads look swapped."""
+    signal = read_wfdb(ptb_xl_source / "records500/00000/00338_hr").signal
+    flat = signal.copy()
+    flat[3:] = 0.5
+    pulse = np.concatenate([signal, np.zeros((12, 200)), np.ones((12, 100)), np.zeros((12, 200))], axis=1)
+    asked = {"candidate_labels": LABELS, "sampling_rate": 500, "return_details": True, "crop": "windows"}
+    assert all(window["num_qrs"] > 5 for window in pipe(flat, **asked)["windows"])
+    assert pipe(np.concatenate([pulse, signal], axis=1), **asked)["limb_lead_error"] < 0.1
+
+
 def test_details_of_noise_say_that_there_is_no_heart_beat(pipe):
     answer = pipe(noise(), candidate_labels=LABELS, sampling_rate=100, return_details=True)
     assert answer["qrs_found"] is False and answer["windows"][0]["num_qrs"] == 0

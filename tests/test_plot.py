@@ -28,7 +28,7 @@ def test_a_page_begins_where_it_is_asked_to(tmp_path, capsys):
     assert plot(*flags, "--title", "From the twentieth second") == 0
     assert "rhythm-II" in later and later != (tmp_path / "one.svg").read_text()  # flat until the 25th second
     assert plot(*flags, "--start", 31) == 1
-    assert "is 30.0 s long: --start 31 is behind its end" in capsys.readouterr().err
+    assert "the recording is 30.0 s long, and the page begins at 31 s" in capsys.readouterr().err
 
 
 def test_several_recordings_go_into_a_folder(ptb_xl_source, tmp_path):

@@ -204,7 +204,37 @@ def test_of_a_long_recording_the_first_10_s_are_shown():
     figure = plot_ecg(signal, sampling_rate=RATE)
     rhythm = artist(figure, "rhythm-II").get_ydata()
     np.testing.assert_allclose(rhythm - rhythm[0], (signal[1, :2500] - signal[1, 0]) * 10, atol=1e-9)
-    assert "25 mm/s  10 mm/mV  250 Hz  first 10 of 30 s  about 60 beats/min" in words(figure)
+    assert "25 mm/s  10 mm/mV  250 Hz  0 to 10 of 30 s  about 60 beats/min" in words(figure)
+
+
+def test_a_page_begins_at_a_second_of_the_recording():
+    signal = make_ecg(duration_s=14.0)
+    signal[:, 1000:] *= 2.0
+    figure = plot_ecg(signal, sampling_rate=RATE, start=4.0)
+    np.testing.assert_allclose(np.ptp(artist(figure, "rhythm-II").get_ydata()), 10 * np.ptp(signal[1, 1000:]))
+    assert "25 mm/s  10 mm/mV  250 Hz  4 to 14 of 14 s  about 60 beats/min" in words(figure)
+    late = words(plot_ecg(signal, sampling_rate=RATE, start=10.0))
+    assert late.count("recording ends at 14 s") == 6
+    assert "25 mm/s  10 mm/mV  250 Hz  10 to 14 of 14 s  about 60 beats/min" in late
+    with pytest.raises(ValueError, match="the recording is 14.0 s long, and the page begins at 14 s"):
+        plot_ecg(signal, sampling_rate=RATE, start=14.0)
+
+
+def test_remarks_stand_beneath_the_scores():
+    scores, remark = [{"label": "one", "score": 0.5}], "masked: " + ", ".join(["absent V1"] * 30)
+    figure = plot_ecg(make_ecg(), sampling_rate=RATE, scores=scores, remarks=["no heart beat was found", remark])
+    heights = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
+    lines = [text for text in heights if text.startswith(("no heart", "masked", "    absent"))]
+    assert len(lines) == 4 and all(len(line) <= 150 for line in lines)
+    bottom = figure.axes[0].get_ylim()[0]
+    assert heights["one"] > heights["no heart beat was found"] > heights[lines[-1]] > bottom
+
+
+def test_the_rate_of_an_irregular_rhythm_is_that_of_all_beats():
+    t = np.arange(2500) / RATE
+    beats = np.cumsum([0.5, 0.5, 1.5] * 4)  # pairs: by the usual interval 120 a minute, by their number 72
+    row = sum(np.exp(-((t - beat) ** 2) / (2 * 0.01**2)) for beat in beats)
+    assert heart_rate(np.repeat(row[None], 12, axis=0), RATE) == pytest.approx(72, abs=4)
 
 
 def test_an_offset_of_the_electrodes_does_not_move_the_trace():

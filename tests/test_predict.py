@@ -77,9 +77,11 @@ def test_a_bad_file_is_reported_and_passed_over(folder, tiny_checkpoint, capsys)
     assert predict(folder, *flags, "--csv") == 1
     said = capsys.readouterr()
     rows = list(csv.DictReader(io.StringIO(said.out)))
-    assert [row["file"].rpartition("/")[2] for row in rows] == ["00012_lr.hea", "a.npy", "c.csv", "d.tsv"]
-    assert list(rows[0])[:4] == ["file", *sorted(LABELS)]  # whatever is best
-    assert all(0 <= float(row[label]) <= 1 for row in rows for label in LABELS)
+    assert list(rows[0]) == ["file", *LABELS, "duration", "qrs_found", "remarks", "error"]  # as they were asked
+    assert [row["file"].rpartition("/")[2] for row in rows] == ["00012_lr.hea", "a.npy", "b.npz", "c.csv", "d.tsv"]
+    assert [bool(row["error"]) for row in rows] == [False, False, True, False, False]
+    assert all(0 <= float(row[label]) <= 1 for row in rows if not row["error"] for label in LABELS)
+    assert rows[3]["remarks"] == "assumed: units mV" and rows[3]["duration"] == "10"
     assert f"{folder / 'b.npz'} is damaged" in said.err
     assert said.err.rstrip().endswith("mets-ecg predict: 1 of 5 recordings failed, as said above")
     assert predict(folder / "b.npz", *flags) == 1
@@ -101,6 +103,32 @@ def test_what_an_answer_stands_on_is_said(tiny_checkpoint, tmp_path, capsys):
     assert "  the limb leads do not fit each other: are they what they are called?" in out
 
 
+def test_flags_are_of_the_files_that_do_not_say_it_themselves(folder, tiny_checkpoint, expected, capsys):
+    flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--sampling-rate", 100, "--units", "mV", "--json"]
+    np.savez(folder / "b.npz", ecg=np.load(folder / "a.npy")[:, ::2], fs=50)
+    assert predict(folder, *flags) == 0
+    rates = [json.loads(line)["sampling_rate"] for line in capsys.readouterr().out.splitlines()]
+    assert rates == [100, 100, 50, 100, 100]
+    assert predict(folder / "b.npz", *flags) == 1  # of a single file, it contradicts it
+    assert "says 50 Hz and the call 100 Hz: leave --sampling-rate out" in capsys.readouterr().err
+
+
+def test_ways_out_are_told_in_flags(tiny_checkpoint, ptb_xl_source, tmp_path, capsys):
+    signal = wfdb.rdrecord(str(ptb_xl_source / "records100" / "00000" / "00012_lr")).p_signal.T
+    flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--sampling-rate", 100]
+    np.save(tmp_path / "micro.npy", signal * 1000 + 0.1)
+    assert predict(tmp_path / "micro.npy", *flags) == 1
+    assert f"{tmp_path / 'micro.npy'}: an amplitude of" in (said := capsys.readouterr().err)
+    assert "If the samples are microvolts pass --units uV" in said
+    np.save(tmp_path / "rest.npy", np.concatenate([signal, np.zeros((12, 2000))], axis=1))
+    assert predict(tmp_path / "rest.npy", *flags) == 1
+    assert "--windows reads the other parts too" in capsys.readouterr().err
+    assert predict(tmp_path / "rest.npy", *flags, "--windows") == 0
+    assert "read 0.0 to 14.0 s by 2 windows" in capsys.readouterr().out
+    assert predict(tmp_path / "rest.npy", *flags, "--lead-names", "I,II,foo,-,-,-,-,-,-,-,-,-") == 1
+    assert "Pass --lead-names to name it, with - for a channel to leave out" in capsys.readouterr().err
+
+
 def test_channels_are_named_and_left_out(tiny_checkpoint, tmp_path, ptb_xl_source, capsys):
     record = wfdb.rdrecord(str(ptb_xl_source / "records100" / "00000" / "00012_lr"))
     np.save(tmp_path / "two.npy", np.stack([record.p_signal[:, 1], record.p_signal[:, 0] * 0, record.p_signal[:, 6]]))
@@ -111,7 +139,7 @@ def test_channels_are_named_and_left_out(tiny_checkpoint, tmp_path, ptb_xl_sourc
 
 
 def test_labels_come_from_a_file_too(folder, tiny_checkpoint, expected, tmp_path, capsys):
-    (tmp_path / "labels.txt").write_text("\n".join(["", *LABELS, ""]))
+    (tmp_path / "labels.txt").write_text("\n".join(["# rhythms", *LABELS, ""]), encoding="utf-8-sig")
     assert predict(folder / "00012_lr", "--model", tiny_checkpoint, "--labels", tmp_path / "labels.txt", "--json") == 0
     read = {one["label"]: one["score"] for one in json.loads(capsys.readouterr().out)["scores"]}
     assert read == pytest.approx(expected, abs=1e-6)
@@ -136,10 +164,13 @@ def test_pictures_of_several_go_into_a_folder(folder, tiny_checkpoint, tmp_path,
     flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--sampling-rate", 100]
     assert predict(folder / "a.npy", folder / "00012_lr", *flags, "--picture", tmp_path / "drawn") == 0
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"a.png", "00012_lr.png"}
+    shutil.copy(folder / "c.csv", folder / "a.csv")
     (folder / "other").mkdir()
     shutil.copy(folder / "a.npy", folder / "other" / "a.npy")
     assert predict(folder / "a.npy", folder / "other", *flags, "--picture", tmp_path / "both") == 0
-    assert {path.name for path in (tmp_path / "both").iterdir()} == {"1-a.png", "2-a.png"}
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"1-a.npy.png", "2-a.npy.png"}
+    assert predict(folder / "a.npy", folder / "a.csv", *flags, "--picture", tmp_path / "forms") == 0
+    assert {path.name for path in (tmp_path / "forms").iterdir()} == {"a.npy.png", "a.csv.png"}
     assert predict(folder / "a.npy", folder / "00012_lr", *flags, "--picture", tmp_path / "one.png") == 1
     assert "is one picture, and there are 2 recordings: name a folder" in capsys.readouterr().err
 
@@ -193,7 +224,7 @@ def test_a_long_recording_is_asked_over_time(tiny_checkpoint, ptb_xl_source, tmp
     [
         (
             ["--labels", "a", "b"],
-            "in Hz. A wrong rate would change every interval (here: --sampling-rate, --lead-names with -",
+            "the sampling rate is not stated: pass --sampling-rate, in Hz. A wrong rate would change every interval",
         ),
         ([], "say what is asked, by --labels"),
         (["--labels", "a", "b", "--json", "--csv"], "--json and --csv are two forms of the same"),
@@ -218,6 +249,26 @@ def test_a_classifier_takes_no_labels(folder, tiny_checkpoint, tmp_path, capsys)
     assert {line.split()[1] for line in capsys.readouterr().out.splitlines()[1:3]} == {"NORM", "MI"}
     assert predict(folder / "00012_lr", "--model", tmp_path / "classifier", "--labels", "a") == 1
     assert "is a classifier of classes that it was trained on: leave --labels out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (["questoins.txt"], "'questoins.txt' is no label: a file with a label a line is not there"),
+        (["folder"], "'folder' is no label"),
+        (["labels.txt", "normal ecg"], "'labels.txt' is no label: a file with a label a line is to be given alone"),
+        (["picture.png"], "'picture.png' is not a text in UTF-8"),
+    ],
+)
+def test_a_name_of_a_file_is_not_asked_as_a_label(
+    folder, tiny_checkpoint, tmp_path, monkeypatch, capsys, labels, reason
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "labels.txt").write_text("atrial fibrillation")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    assert predict(folder / "00012_lr", "--model", tiny_checkpoint, "--labels", *labels) == 1
+    assert reason in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -387,7 +387,8 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 continue
             windows.append(self._window(processed[:, start:stop], status, times, label))
         if not windows:
-            raise ValueError(unusable)
+            others = crop != "windows" and processed.shape[1] > size
+            raise ValueError(f"{unusable}: crop='windows' reads the other parts too" if others else unusable)
         if unusable:
             logger.warning(f"{unusable} (such parts are left out)")
         return windows

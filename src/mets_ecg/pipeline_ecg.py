@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import statistics
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -118,9 +119,10 @@ def _ranked(labels: Sequence[str], scores: torch.Tensor, top_k: int | None) -> l
 
 
 def _details(recording: Recording, windows: list[ECGWindow]) -> dict:
-    rate, parts = recording.sampling_rate, []
+    rate, parts, errors = recording.sampling_rate, [], []
     for window in windows:
         signal = recording.signal_mv[:, round(window.start * rate) : round(window.stop * rate)]
+        errors.append(limb_lead_error(signal, recording.lead_names))
         parts.append(
             {
                 "start": window.start,
@@ -139,7 +141,8 @@ def _details(recording: Recording, windows: list[ECGWindow]) -> dict:
         "duration": recording.signal_mv.shape[1] / rate,
         "assumed": dict(recording.assumed),
         "dropped_channels": list(recording.dropped_channels),
-        "limb_lead_error": limb_lead_error(recording.signal_mv, recording.lead_names),
+        # The usual one: a calibration pulse or an artefact says nothing of how the leads are called.
+        "limb_lead_error": None if None in errors else statistics.median(errors),
         "qrs_found": any(part["num_qrs"] > 0 for part in parts),
         "windows": parts,
     }

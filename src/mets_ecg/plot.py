@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mets_ecg_cli.plot import PlotArguments
 
+from .answers import recording_remarks
 from .plotting import plot_ecg
 from .predict import FAILURES, Failures, list_recordings, picture_paths, read_file
 
@@ -21,7 +22,7 @@ def run_plot(arguments: PlotArguments) -> None:
     failures = Failures(len(paths))
     for path, picture in zip(paths, picture_paths(arguments.output, paths), strict=True):
         try:
-            _draw(path, picture, arguments)
+            _draw(path, picture, arguments, alone=len(paths) == 1)
         except FAILURES as error:
             failures.add(path, error)
         else:
@@ -29,16 +30,14 @@ def run_plot(arguments: PlotArguments) -> None:
     failures.end()
 
 
-def _draw(path: Path, picture: Path, arguments: PlotArguments) -> None:
-    recording = read_file(path, arguments)
-    first = round(arguments.start * recording.sampling_rate)
-    if first >= recording.signal_mv.shape[1]:
-        seconds = recording.signal_mv.shape[1] / recording.sampling_rate
-        raise ValueError(f"{path} is {seconds:.1f} s long: --start {arguments.start:g} is behind its end")
+def _draw(path: Path, picture: Path, arguments: PlotArguments, *, alone: bool) -> None:
+    recording = read_file(path, arguments, alone=alone)
     figure = plot_ecg(
-        recording.signal_mv[:, first:],
+        recording.signal_mv,
         sampling_rate=recording.sampling_rate,
         lead_names=recording.lead_names,
+        start=arguments.start,
         title=arguments.title or recording.record_id or path.name,
+        remarks=recording_remarks(recording.assumed, recording.dropped_channels),
     )
     figure.savefig(picture)

@@ -43,7 +43,8 @@ _LEFT_MM, _RIGHT_MM = 15, 5
 _PAPER_WIDTH_MM = _LEFT_MM + _PAGE_S * _MM_PER_S + _RIGHT_MM
 _MARGIN_MM = 5
 _HEADER_MM, _FOOTER_MM = 9, 7
-_SCORE_ROW_MM = 6
+_SCORE_ROW_MM, _REMARK_ROW_MM = 6, 4.5
+_REMARK_CHARACTERS = 150
 _ROW_MM, _MAX_ROW_MM = 30, 90
 _EDGE_MM = 15  # from the outer baselines to the paper's edge, at least
 _CLEARANCE_MM = 2
@@ -69,8 +70,10 @@ def plot_ecg(
     *,
     sampling_rate: float,
     lead_names: Sequence[str] = STANDARD_LEADS,
+    start: float = 0.0,
     title: str | None = None,
     scores: Sequence[Mapping] | None = None,
+    remarks: Sequence[str] = (),
     rhythm_lead: str = "II",
     overlay: np.ndarray | None = None,
 ) -> Figure:
@@ -83,14 +86,16 @@ def plot_ecg(
     and print it at 100 %.
 
     Args:
-        signal: `(leads, samples)`, millivolt; NaN where nothing was recorded, which stays blank. At most the
-            first 10 s are shown; of a shorter recording, what is there.
+        signal: `(leads, samples)`, millivolt; NaN where nothing was recorded, which stays blank. 10 s of it are shown,
+            or what is there.
         sampling_rate: samples a second, Hz.
         lead_names: one name a row of `signal`, in any order. Standard leads not among them (and leads of NaN
             throughout) are marked "not recorded".
+        start: second of the recording at which the page begins.
         title: printed above the paper.
         scores: `{"label": ..., "score": ...}` with scores from 0 to 1, as the zero-shot pipeline returns
             them; listed with bars beneath the paper, in the order given.
+        remarks: lines beneath the scores, of what they stand on.
         rhythm_lead: the lead of the strip.
         overlay: `(leads, samples)`, millivolt, of the same leads and rate: drawn over each in red, such as what a model
             reconstructs; NaN where there is none.
@@ -101,8 +106,8 @@ def plot_ecg(
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: the signal or the overlay is not `(leads, samples)` with one lead name a row; the signal holds no
-            sample or cannot be in millivolts; the rate is not positive; a lead is unknown or named twice; a score has
-            no label or number.
+            sample or cannot be in millivolts; the rate is not positive; the page begins where the recording has ended;
+            a lead is unknown or named twice; a score has no label or number.
 
     Example:
         >>> import numpy as np
@@ -110,18 +115,18 @@ def plot_ecg(
         >>> figure.savefig("ecg.png")  # doctest: +SKIP
     """
     lead_names = canonical_leads(lead_names)
-    signal_mv = _checked_signal(signal, sampling_rate, lead_names)
+    shown = _checked_page(signal, sampling_rate, lead_names, start)
     bars = _checked_scores(scores)
-    if overlay is not None and np.shape(overlay) != signal_mv.shape:
-        raise ValueError(f"overlay has shape {np.shape(overlay)}: expected that of the signal, {signal_mv.shape}")
-    shown = signal_mv[:, : int(np.ceil(_PAGE_S * sampling_rate))]
+    if overlay is not None and np.shape(overlay) != np.shape(signal):
+        raise ValueError(f"overlay has shape {np.shape(overlay)}: expected that of the signal, {np.shape(signal)}")
     leads = dict(zip(lead_names, shown, strict=True))
-    rows = _rows_of_cells(leads, sampling_rate, canonical_lead(rhythm_lead))
+    rows = _rows_of_cells(leads, sampling_rate, canonical_lead(rhythm_lead), start)
     beats = heart_rate(shown, sampling_rate)
     baselines, paper_height = _baselines_mm(rows)
 
     header = _HEADER_MM if title else 0
-    footer = _FOOTER_MM + (_SCORE_ROW_MM * (len(bars) + 1) if bars else 0)
+    lines = [line for remark in remarks for line in textwrap.wrap(remark, _REMARK_CHARACTERS, subsequent_indent="    ")]
+    footer = _FOOTER_MM + (_SCORE_ROW_MM * (len(bars) + 1) if bars or lines else 0) + _REMARK_ROW_MM * len(lines)
     axes = _millimetre_axes(above=header + _MARGIN_MM, below=paper_height + footer + _MARGIN_MM)
     _draw_paper(axes, paper_height)
     for number, (cells, baseline) in enumerate(zip(rows, baselines, strict=True)):
@@ -130,14 +135,18 @@ def plot_ecg(
             _draw_cell(axes, cell, baseline)
             if overlay is not None and cell.lead in leads:
                 own = np.asarray(overlay)[lead_names.index(cell.lead)] - np.nanmedian(leads[cell.lead])
-                _draw_overlay(axes, cell, baseline, own[: shown.shape[1]], sampling_rate)
-    _draw_words(axes, title, paper_height, sampling_rate, signal_mv.shape[1] / sampling_rate, beats)
-    _draw_scores(axes, bars, top=-paper_height - _FOOTER_MM)
+                own = own[round(start * sampling_rate) :][: shown.shape[1]]
+                _draw_overlay(axes, cell, baseline, own, sampling_rate)
+    span, duration_s = "", np.shape(signal)[1] / sampling_rate
+    if shown.shape != np.shape(signal):
+        span = f"{start:.5g} to {start + shown.shape[1] / sampling_rate:.5g} of {duration_s:.5g} s"
+    _draw_words(axes, title, paper_height, sampling_rate, span, beats)
+    _draw_scores(axes, bars, lines, top=-paper_height - _FOOTER_MM)
     return axes.figure
 
 
 def heart_rate(signal: np.ndarray, sampling_rate: float) -> float | None:
-    """Return the beats a minute, by the median interval between QRS complexes; None where fewer than three are found.
+    """Return the beats a minute from the first QRS complex to the last; None where fewer than three are found.
 
     Args:
         signal: `(leads, samples)`, millivolt; NaN where nothing was recorded.
@@ -147,7 +156,7 @@ def heart_rate(signal: np.ndarray, sampling_rate: float) -> float | None:
     if not len(recorded) or recorded.shape[1] < 2 * sampling_rate or sampling_rate < 40:
         return None
     places = detect_qrs(recorded, sampling_rate)
-    return None if len(places) < 3 else 60 * sampling_rate / float(np.median(np.diff(places)))
+    return None if len(places) < 3 else 60 * sampling_rate * (len(places) - 1) / float(places[-1] - places[0])
 
 
 def plot_scores(
@@ -222,7 +231,9 @@ class _Cell:
         return float(np.clip(np.max(under, initial=3.0) + _CLEARANCE_MM, 5.0, _ROW_MM))
 
 
-def _rows_of_cells(leads: Mapping[str, np.ndarray], sampling_rate: float, rhythm_lead: str) -> list[list[_Cell]]:
+def _rows_of_cells(
+    leads: Mapping[str, np.ndarray], sampling_rate: float, rhythm_lead: str, start: float
+) -> list[list[_Cell]]:
     """Return the cells of the page: rows of consecutive columns, then the rhythm strip; of few leads strips alone."""
 
     def cell(lead: str, start_s: float, end_s: float, is_rhythm: bool = False) -> _Cell:
@@ -232,7 +243,7 @@ def _rows_of_cells(leads: Mapping[str, np.ndarray], sampling_rate: float, rhythm
         seconds = np.arange(len(heights)) / sampling_rate
         trace = np.stack([_LEFT_MM + seconds * _MM_PER_S, heights])
         inside = (seconds >= start_s) & (seconds < end_s)
-        return _Cell(lead, start_s, end_s, trace[:, inside], len(heights) / sampling_rate, is_rhythm)
+        return _Cell(lead, start_s, end_s, trace[:, inside], start + len(heights) / sampling_rate, is_rhythm)
 
     recorded = [lead for lead in STANDARD_LEADS if lead in leads and not np.isnan(leads[lead]).all()]
     if 0 < len(recorded) <= _MAX_STRIPS:
@@ -374,13 +385,13 @@ def _halo() -> list:
 
 
 def _draw_words(
-    axes: Axes, title: str | None, height: float, sampling_rate: float, duration_s: float, beats: float | None
+    axes: Axes, title: str | None, height: float, sampling_rate: float, span: str, beats: float | None
 ) -> None:
     if title:
         axes.text(0, _HEADER_MM / 2, title, fontsize=12, fontweight="bold", color=_INK, va="center_baseline")
     settings = f"{_MM_PER_S:g} mm/s  {_MM_PER_MV:g} mm/mV  {sampling_rate:g} Hz"
-    if duration_s > _PAGE_S:
-        settings += f"  first {_PAGE_S:g} of {duration_s:.4g} s"
+    if span:
+        settings += f"  {span}"
     if beats is not None:
         settings += f"  about {beats:.0f} beats/min"
     y = -height - 0.6 * _FOOTER_MM
@@ -389,13 +400,16 @@ def _draw_words(
     axes.text(_PAPER_WIDTH_MM, y, note, fontsize=8.5, color=_GREY, ha="right", va="center_baseline")
 
 
-def _draw_scores(axes: Axes, bars: Sequence[tuple[str, float]], *, top: float) -> None:
-    """List labels, scores and bars beneath the paper."""
-    if not bars:
-        return
+def _draw_scores(axes: Axes, bars: Sequence[tuple[str, float]], lines: Sequence[str], *, top: float) -> None:
+    """List labels, scores and bars beneath the paper, and lines of remarks under them."""
     from matplotlib.patches import Rectangle
 
     first = top - 1.5 * _SCORE_ROW_MM
+    for i, line in enumerate(lines):
+        y = first - len(bars) * _SCORE_ROW_MM - i * _REMARK_ROW_MM
+        axes.text(0, y, line, fontsize=8.5, color=_INK)
+    if not bars:
+        return
     words = [
         axes.text(0, first - i * _SCORE_ROW_MM, textwrap.shorten(label, 90), fontsize=10, color=_INK)
         for i, (label, _) in enumerate(bars)
@@ -410,8 +424,8 @@ def _draw_scores(axes: Axes, bars: Sequence[tuple[str, float]], *, top: float) -
         axes.text(left + full + 3, y, f"{score:.2f}", fontsize=10, color=_INK)
 
 
-def _checked_signal(signal: np.ndarray, sampling_rate: float, lead_names: Sequence[str]) -> np.ndarray:
-    """Return the signal as float64 `(leads, samples)`, NaN where it is not finite."""
+def _checked_page(signal: np.ndarray, sampling_rate: float, lead_names: Sequence[str], start: float) -> np.ndarray:
+    """Return the part that the page shows as float64 `(leads, samples)`, NaN where it is not finite."""
     signal = np.asarray(signal, dtype=np.float64)
     if signal.ndim != 2 or len(signal) != len(lead_names) or not signal.shape[1]:
         hint = "; pass signal.T" if signal.ndim == 2 and signal.shape[1] == len(lead_names) else ""
@@ -421,6 +435,10 @@ def _checked_signal(signal: np.ndarray, sampling_rate: float, lead_names: Sequen
         )
     if not 0 < sampling_rate < np.inf:
         raise ValueError(f"sampling_rate is {sampling_rate}: expected samples a second, Hz, above 0")
+    first, duration_s = round(start * sampling_rate), signal.shape[1] / sampling_rate
+    if not 0 <= first < signal.shape[1]:
+        raise ValueError(f"the recording is {duration_s:.1f} s long, and the page begins at {start:g} s")
+    signal = signal[:, first : first + int(np.ceil(_PAGE_S * sampling_rate))]
     signal = np.where(np.isfinite(signal), signal, np.nan)
     known = signal[~np.isnan(signal)]
     spread = np.max(known, initial=0.0) - np.min(known, initial=0.0)

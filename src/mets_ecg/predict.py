@@ -5,26 +5,26 @@ A recording that cannot be read is reported and passed over; the command then en
 
 from __future__ import annotations
 
-import csv
-import json
+import contextlib
+import logging
 import os
-import shutil
+import re
 import sys
-import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import yaml
 from tqdm.auto import tqdm
 from transformers import pipeline
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from mets_ecg_cli.predict import PredictArguments, RecordingArguments
 
+from .answers import CSVWriter, JSONWriter, TextWriter, answer_remarks, over_time
 from .evaluation.checkpoints import Checkpoint
-from .io import recordings_in_folder
-from .leads import MAX_LIMB_LEAD_ERROR
+from .io import read_ecg, recordings_in_folder
+from .leads import is_lead
 from .plotting import plot_ecg, plot_scores, require_matplotlib
 from .recordings import Recording, read_recording
 from .shipped import shipped
@@ -32,8 +32,28 @@ from .shipped import shipped
 # What a recording may fail with that is its own fault; others are ours, and end the command.
 FAILURES = (ValueError, TypeError, OSError, ImportError)
 PICTURES = (".png", ".svg", ".pdf")
+# A label that ends so is the name of a file that is not there.
+_FILE_NAME = re.compile(r"\.(txt|csv|tsv|ya?ml|json|md|docx?|xlsx?|pdf)$", re.IGNORECASE)
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what remarks say of each answer, and the progress of loading a small model."""
+    loggers = [logging.getLogger(f"mets_ecg.{name}") for name in ("feature_extraction_ecg", "recordings")]
+    levels, bars = [one.level for one in loggers], is_progress_bar_enabled()
+    disable_progress_bar()
+    for one in loggers:
+        one.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
+        if bars:
+            enable_progress_bar()
+
+
+@_quiet()
 def run_predict(arguments: PredictArguments) -> None:
     """Ask each recording, print its scores and draw it.
 
@@ -44,18 +64,19 @@ def run_predict(arguments: PredictArguments) -> None:
     paths, labels = list_recordings(arguments.files), read_labels(arguments.labels)
     pictures = picture_paths(arguments.picture, paths)
     ask = _Asking(arguments, labels)
-    write = (
-        _write_json
-        if arguments.json
-        else _CSVWriter()
-        if arguments.csv
-        else partial(_write_text, over_time=arguments.over_time)
-    )
+    if arguments.json:
+        write = JSONWriter()
+    elif arguments.csv:
+        write = CSVWriter(ask.labels, windows=arguments.over_time)
+    else:
+        write = TextWriter(windows=arguments.over_time)
     failures = Failures(len(paths))
     for path, picture in zip(tqdm(paths, unit="recording", disable=len(paths) == 1 or None), pictures, strict=True):
         try:
-            recording = read_file(path, arguments, default_leads=ask.extractor.lead_names)
-            answer = ask(recording)
+            alone = len(paths) == 1
+            recording = read_file(path, arguments, alone=alone, default_leads=ask.extractor.lead_names)
+            with in_flags():
+                answer = ask(recording, str(path))
         except FAILURES as error:
             write({"file": str(path), "error": failures.add(path, error)})
             continue
@@ -89,19 +110,47 @@ class Failures:
             raise RuntimeError(f"{self.failed} of {self.num_recordings} recordings failed, as said above")
 
 
-def read_file(path: Path, arguments: RecordingArguments, **options) -> Recording:
+def read_file(path: Path, arguments: RecordingArguments, *, alone: bool, **options) -> Recording:
     """Return the recording of a file, with what the arguments state of it.
+
+    Args:
+        path: of the file.
+        arguments: of the command.
+        alone: whether it is the only file. What is stated of several is of those that do not state it themselves.
+        options: of `read_recording`.
 
     Raises:
         ValueError, OSError, ImportError: as `read_recording`; the way out is told in flags.
     """
+    stated = {name: value for name, value in arguments.stated().items() if value is not None}
+    with in_flags():
+        if stated and not alone:
+            record = read_ecg(path)
+            says = {
+                "sampling_rate": record.sampling_rate is not None,
+                "lead_names": any(map(is_lead, record.lead_names or ())),
+                "units": record.units is not None and any(record.units),
+            }
+            stated = {name: value for name, value in stated.items() if not says[name]}
+        return read_recording(str(path), **stated, **options, label=str(path))
+
+
+@contextlib.contextmanager
+def in_flags() -> Iterator[None]:
+    """Tell the ways out of an error, which are arguments in Python, as flags of the command."""
     try:
-        return read_recording(str(path), **arguments.stated(), **options, label=str(path))
+        yield
     except ValueError as error:
-        if not any(f"{name}=" in str(error) for name in arguments.stated()):
-            raise
-        flags = "--sampling-rate, --lead-names with - in place of None, --units"
-        raise ValueError(f"{error} (here: {flags})") from error
+        words = str(error)
+        if "lead_names=" in words:
+            words = re.sub(r"\bNone\b", "-", words)
+        words = re.sub(r"crop='windows'", "--windows", words)
+        words = re.sub(r"\b(sampling_rate|lead_names|units)=('(\w+)')?", _flag, words)
+        raise ValueError(words) from error
+
+
+def _flag(match: re.Match) -> str:
+    return f"--{match[1].replace('_', '-')}" + (f" {match[3]}" if match[3] else "")
 
 
 def list_recordings(files: Sequence[str]) -> list[Path]:
@@ -125,11 +174,20 @@ def read_labels(labels: Sequence[str]) -> list[str] | dict[str, list[str]] | Non
     """Return labels; one that is a file's name stands for what is in it: a label a line, or in YAML phrases by label.
 
     Raises:
-        ValueError: the file has no labels, or cannot be read as YAML.
+        ValueError: a name of a file stands among labels or is of none, the file has no labels, or is no such text.
     """
-    if len(labels) != 1 or not os.path.isfile(labels[0]):
-        return list(labels) or None
-    text = Path(labels[0]).read_text(encoding="utf-8")
+    if not labels:
+        return None
+    if len(labels) > 1 or not os.path.isfile(labels[0]):
+        for label in labels:
+            if _FILE_NAME.search(label) or (len(labels) == 1 and os.path.isdir(label)):
+                there = "is to be given alone" if os.path.isfile(label) else "is not there"
+                raise ValueError(f"{label!r} is no label: a file with a label a line {there}")
+        return list(labels)
+    try:
+        text = Path(labels[0]).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{labels[0]!r} is not a text in UTF-8 with a label a line: save it as one") from error
     if Path(labels[0]).suffix in (".yaml", ".yml"):
         try:
             read = yaml.safe_load(text)
@@ -138,7 +196,7 @@ def read_labels(labels: Sequence[str]) -> list[str] | dict[str, list[str]] | Non
         if not isinstance(read, dict) or not read or not all(isinstance(own, (str, list)) for own in read.values()):
             raise ValueError(f"{labels[0]!r} must have labels with their phrases, as `infarction: [inferior infarct.]`")
         return {str(label): [own] if isinstance(own, str) else own for label, own in read.items()}
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
         raise ValueError(f"{labels[0]!r} has no labels: write one a line")
     return lines
@@ -162,10 +220,12 @@ def picture_paths(picture: str | None, paths: Sequence[Path]) -> list[Path | Non
     if given.suffix and not given.is_dir():
         raise ValueError(f"{picture!r}: pictures are {', '.join(PICTURES)} files, or a folder of them")
     given.mkdir(parents=True, exist_ok=True)
-    stems = [path.with_suffix("").name for path in paths]
-    return [
-        given / (f"{stem}.png" if stems.count(stem) == 1 else f"{i + 1}-{stem}.png") for i, stem in enumerate(stems)
-    ]
+    names = [path.with_suffix("").name for path in paths]
+    if len({*names}) < len(names):
+        names = [path.name for path in paths]
+    if len({*names}) < len(names):
+        names = [f"{i}-{name}" for i, name in enumerate(names, start=1)]
+    return [given / f"{name}.png" for name in names]
 
 
 class _Asking:
@@ -181,118 +241,47 @@ class _Asking:
         task = "ecg-classification" if checkpoint.classifies else "zero-shot-classification"
         self.pipeline = pipeline(task, model=name)
         self.extractor, self.arguments = checkpoint.feature_extractor, arguments
+        self.labels = list(labels or self.pipeline.model.config.id2label.values())
+        self.on_its_own = labels is not None and (arguments.multi_label or len(labels) == 1)
         self.call: dict = {"return_details": True, "top_k": arguments.top_k, "batch_size": arguments.batch_size}
         if labels is not None:
             self.call |= {"candidate_labels": labels, "multi_label": arguments.multi_label}
 
-    def __call__(self, recording: Recording) -> dict:
-        """Return the answer: scores, and what they stand on."""
+    def __call__(self, recording: Recording, label: str) -> dict:
+        """Return the answer: scores, and what they rest on; errors call the recording by its label."""
         crop = {"crop": "windows"} if self.arguments.windows or self.arguments.over_time else {}
         given = {
             "signal": recording.signal_mv,
             "sampling_rate": recording.sampling_rate,
             "lead_names": list(recording.lead_names),
-            "units": "mV",
-            "record_id": recording.record_id,
+            "units": None if "units" in recording.assumed else "mV",
+            "record_id": label,
         }
-        answer = self.pipeline(given, **self.call, **crop)
-        return answer | {"assumed": dict(recording.assumed), "dropped_channels": list(recording.dropped_channels)}
+        answer = self.pipeline(given, **self.call, **crop) | {
+            "record_id": recording.record_id,
+            "assumed": dict(recording.assumed),
+            "dropped_channels": list(recording.dropped_channels),
+        }
+        remarks = answer_remarks(answer, max_duration=self.extractor.max_duration, on_its_own=self.on_its_own)
+        return answer | {"remarks": remarks}
 
     def draw(self, recording: Recording, answer: dict, picture: Path) -> None:
         """Write the picture: the first window that was read with the scores, or the scores over time."""
+        title = recording.record_id or picture.stem
         if self.arguments.over_time:
             labels = [one["label"] for one in answer["scores"]]
-            times, scores = zip(*((start, own) for start, own, _ in _over_time(answer["windows"])), strict=True)
-            values = np.array([[own.get(label, np.nan) for label in labels] for own in scores])
-            figure = plot_scores(times, values, labels, title=picture.stem)
+            # Scores of a part without a heart beat mean nothing, and are not drawn.
+            drawn = [(start, {} if remark else scores) for start, scores, remark in over_time(answer["windows"])]
+            values = np.array([[scores.get(label, np.nan) for label in labels] for _, scores in drawn])
+            figure = plot_scores([start for start, _ in drawn], values, labels, title=title)
         else:
-            first = round(answer["windows"][0]["start"] * recording.sampling_rate)
             figure = plot_ecg(
-                recording.signal_mv[:, first:],
+                recording.signal_mv,
                 sampling_rate=recording.sampling_rate,
                 lead_names=recording.lead_names,
-                title=recording.record_id or picture.stem,
+                start=answer["windows"][0]["start"],
+                title=title,
                 scores=answer["scores"],
+                remarks=answer["remarks"],
             )
         figure.savefig(picture)
-
-
-def _over_time(windows: Sequence[dict]) -> Iterator[tuple[float, dict[str, float], str]]:
-    """Yield when each window begins (s), its scores by label and a remark; parts that were left out have no scores."""
-    stop = windows[0]["start"]
-    for window in windows:
-        if window["start"] > stop + 0.01:
-            yield stop, {}, "left out"
-        yield window["start"], _by_label(window["scores"]), "" if window["num_qrs"] else "no beat"
-        stop = window["stop"]
-
-
-def _by_label(scores: Iterable[dict]) -> dict[str, float]:
-    return {one["label"]: one["score"] for one in scores}
-
-
-# What is printed.
-
-
-def _write_json(answer: dict) -> None:
-    tqdm.write(json.dumps(answer, default=float), file=sys.stdout)
-
-
-def _write_text(answer: dict, over_time: bool) -> None:
-    if "error" not in answer:
-        tqdm.write("\n".join(_lines(answer, over_time)), file=sys.stdout)
-
-
-class _CSVWriter:
-    """A line for each recording, with a column for each label of the first one."""
-
-    def __init__(self):
-        self.labels: list[str] | None = None
-
-    def __call__(self, answer: dict) -> None:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        scores = _by_label(answer.get("scores", ()))
-        if self.labels is None and scores:
-            self.labels = sorted(scores)
-            writer.writerow(["file", *self.labels, "duration", "qrs_found", "masked", "assumed"])
-        if scores:
-            notes = [answer["duration"], answer["qrs_found"], " ".join(_masked(answer)), " ".join(answer["assumed"])]
-            writer.writerow([answer["file"], *(f"{scores[label]:.4f}" for label in self.labels), *notes])
-
-
-def _masked(answer: dict) -> dict[str, str]:
-    """Return the leads that are masked in any window, with the reason."""
-    return {lead: why for window in answer["windows"] for lead, why in window["masked"].items()}
-
-
-def _lines(answer: dict, over_time: bool) -> Iterator[str]:
-    windows = answer["windows"]
-    read = f"read {windows[0]['start']:.1f} to {windows[-1]['stop']:.1f} s"
-    if len(windows) > 1:
-        read += f" by {len(windows)} windows"
-    yield f"{answer['file']}: {answer['duration']:.1f} s at {answer['sampling_rate']:g} Hz, {read}"
-    for one in answer["scores"]:
-        present = "" if one.get("present") is None else "  present" if one["present"] else ""
-        yield f"  {one['score']:.2f}  {one['label']}{present}"
-    if not answer["qrs_found"]:
-        yield "  no heart beat was found: the scores mean nothing"
-    by_reason: dict[str, list[str]] = {}
-    for lead, why in _masked(answer).items():
-        by_reason.setdefault(why, []).append(lead)
-    for words, found in (
-        ("masked", "; ".join(f"{why} {', '.join(leads)}" for why, leads in by_reason.items())),
-        ("derived", ", ".join(dict.fromkeys(lead for window in windows for lead in window["derived"]))),
-        ("left out", ", ".join(answer["dropped_channels"])),
-        ("assumed", ", ".join(f"{name} {value}" for name, value in answer["assumed"].items())),
-    ):
-        if found:
-            width = max(40, shutil.get_terminal_size((80, 24)).columns)
-            yield textwrap.fill(f"{words}: {found}", width, initial_indent="  ", subsequent_indent="    ")
-    if (answer["limb_lead_error"] or 0) > MAX_LIMB_LEAD_ERROR:
-        yield "  the limb leads do not fit each other: are they what they are called?"
-    if over_time:
-        labels = [one["label"] for one in answer["scores"]]
-        yield "  " + "  ".join(["    from s", *(label[:18].rjust(18) for label in labels)])
-        for start, scores, remark in _over_time(windows):
-            cells = [f"{scores[label]:18.2f}" if label in scores else f"{'-':>18}" for label in labels]
-            yield "  " + "  ".join([f"{start:10.0f}", *cells, remark]).rstrip()

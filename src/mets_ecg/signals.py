@@ -312,7 +312,9 @@ def detect_qrs(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     from scipy.signal import butter, find_peaks, sosfiltfilt
 
     sections = butter(2, _QRS_BAND, "bandpass", fs=sampling_rate, output="sos")
-    filtered = sosfiltfilt(sections, fill_gaps(signal).astype(np.float64), axis=1, padlen=0)
+    filled = fill_gaps(signal).astype(np.float64)
+    filled -= np.median(filled, axis=1, keepdims=True)  # else a flat lead has the filter's own transient, and a vote
+    filtered = sosfiltfilt(sections, filled, axis=1, padlen=0)
     spread = filtered.std(axis=1, keepdims=True)
     filtered = np.divide(filtered, spread, out=np.zeros_like(filtered), where=spread > 0)  # no lead outvotes the others
     energy = uniform_filter1d((filtered**2).mean(axis=0), round(_QRS_WINDOW * sampling_rate))

@@ -24,7 +24,8 @@ class RecordingArguments:
 
     def stated(self) -> dict:
         """Return what is stated, as `read_recording` takes it."""
-        names = self.lead_names and [None if name == "-" else name for name in self.lead_names]
+        names = self.lead_names and [name for own in self.lead_names for name in own.split(",") if name]
+        names = names and [None if name == "-" else name for name in names]
         return {"sampling_rate": self.sampling_rate, "lead_names": names, "units": self.units}
 
 
@@ -54,8 +55,8 @@ class PredictArguments(RecordingArguments):
         super().__post_init__()
         if self.json and self.csv:
             raise ValueError("--json and --csv are two forms of the same: give one")
-        if self.csv and self.top_k is not None:
-            raise ValueError("--csv has a column for each label: leave --top-k out")
+        if (self.csv or self.over_time) and self.top_k is not None:
+            raise ValueError(f"--{'csv' if self.csv else 'over-time'} has a column for each label: leave --top-k out")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"--top-k must be at least 1, got {self.top_k}")
         if self.batch_size < 1:

@@ -37,6 +37,7 @@ def test_the_content_decides_and_not_the_extension(record, tmp_path):
     [
         ("a.pdf", b"%PDF-1.7", "PDF"),
         ("a.csv", b"\x89PNG\r\n", "picture"),
+        ("a.xlsx", b"PK\x03\x04", "Excel"),
     ],
 )
 def test_a_format_that_is_not_read_is_named_with_a_way_out(tmp_path, name, content, called):
@@ -56,7 +57,7 @@ def test_what_is_no_recording_is_refused(tmp_path):
         read_ecg(tmp_path / "letter.docx")
     with pytest.raises(ValueError, match="is a folder: name a recording in it"):
         read_ecg(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="there is no file .*nothing.csv, and no WFDB header .*nothing.csv.hea"):
         read_ecg(tmp_path / "nothing.csv")
 
 

@@ -88,6 +88,12 @@ def test_units_in_names_are_taken(tmp_path, header):
     np.testing.assert_allclose(read_recording(str(tmp_path / "units.csv"), 500).signal_mv, SIGNAL, atol=1e-4)
 
 
+def test_a_table_in_utf_16_is_read(tmp_path):
+    path = write(tmp_path / "excel.csv", LEADS, separator="\t")
+    path.write_text(path.read_text(), encoding="utf-16")
+    np.testing.assert_allclose(read_ecg(path).signal, SIGNAL, atol=1e-6)
+
+
 def test_microvolts_are_known_by_any_of_their_letters(tmp_path):
     path = write(tmp_path / "micro.csv", ["I (\u00b5V)", "II (\u03bcV)", "V1 (uV)"], signal=SIGNAL * 1000)
     np.testing.assert_allclose(read_recording(str(path), 500).signal_mv, SIGNAL, atol=1e-4)
@@ -117,13 +123,18 @@ def test_whole_numbers_stay_whole(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("I,II\n1.5,2\n3,x\n", r"line 3: 'x' is not a number"),
+        (
+            "I,II\n1.5,2\n3,x\n",
+            r"line 3, column 2: 'x' is not a number: a table has a line a sample and a column a lead",
+        ),
+        ("Device,X\nI,II,V1\n1,2,3\n", r"line 2: 3 columns, the first line has 2: remove lines that are not of the ta"),
+        ("time,I\n0,1.5\n2,2\n4,1\n", r"'time' rises by 2 from sample to sample, .* in ms, call it 'time \(ms\)'"),
         ("I,II\n1.5,2\n3\n", r"line 3: 1 columns, the first line has 2"),
         ("I,II\n", "a line of names and no samples"),
         ("# nothing\n\n", "is empty"),
-        ("time\n0\n0.1\n0.2\n", "no column of samples beside the time"),
+        ("time\n0\n0.01\n0.02\n", "no column of samples beside the time"),
         ("time,I\n0,1.5\n0.1,2\n0.1,3\n", "'time' does not rise from sample to sample"),
-        ("time,I\n0,1.5\n1,2\n2,3\n3,1\n7,1\n", "'time' does not rise evenly, from sample 3 to the next by 4"),
+        ("ms,I\n0,1.5\n1,2\n2,3\n3,1\n7,1\n", "'ms' does not rise evenly, from sample 3 to the next by 4"),
     ],
 )
 def test_what_is_no_table_of_samples_is_refused_by_its_line(tmp_path, text, reason):

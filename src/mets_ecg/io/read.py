@@ -13,7 +13,7 @@ from pathlib import Path
 from .arrays import read_hdf5_array, read_mat, read_npy, read_npz
 from .clinical import read_bdf, read_clinical
 from .record import ECGRecord
-from .tables import read_text_table
+from .tables import UTF_16, read_text_table
 from .wfdb import read_wfdb
 from .wfdb_header import read_header
 
@@ -51,10 +51,12 @@ FORMATS = (
     ),
     FileFormat("SCP-ECG", (".scp",), lambda head, suffix: suffix == ".scp" or head[16:22] == b"SCPECG", read_clinical),
     FileFormat("ISHNE", (".ecg",), lambda head, suffix: head.startswith(b"ISHNE1.0"), read_clinical),
+    FileFormat("Excel", (), lambda head, suffix: suffix in (".xlsx", ".xls", ".ods")),
     FileFormat("PDF", (), lambda head, suffix: head.startswith(b"%PDF")),
     FileFormat("picture", (), lambda head, suffix: head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*"))),
     FileFormat(
-        "text table", (".csv", ".tsv"), lambda head, suffix: suffix in (".csv", ".tsv", ".txt") and b"\0" not in head,
+        "text table", (".csv", ".tsv"),
+        lambda head, suffix: suffix in (".csv", ".tsv", ".txt") and (head[:2] in UTF_16 or b"\0" not in head),
         read_text_table,
     ),
 )  # fmt: skip
@@ -76,8 +78,10 @@ def read_ecg(path: str | os.PathLike[str]) -> ECGRecord:
         ImportError: its format needs an extra that is not installed.
     """
     path = Path(path)
-    if _header_of(path).is_file() or not path.exists():
+    if _header_of(path).is_file():
         return read_wfdb(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}, and no WFDB header {_header_of(path)}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name a recording in it")
     head, suffix = _head(path), path.suffix.lower()

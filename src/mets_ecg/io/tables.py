@@ -18,6 +18,7 @@ from .arrays import as_read, check_size
 from .record import ECGRecord
 
 _DELIMITERS = ",;\t|"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how a text in it begins
 # Names of columns that are no leads: the time, by its unit in seconds, and numbers of samples.
 _TIME = re.compile(r"^(?:elapsed[ _]?)?(?:time|t|sec|secs|seconds|s|ms|msec|milliseconds|timestamp|us)(?:[ _]?[(\[]?(s|sec|seconds|ms|msec|milliseconds|us|µs)[)\]]?)?$")  # fmt: skip  # noqa: E501
 _SECONDS = {"ms": 1e-3, "msec": 1e-3, "milliseconds": 1e-3, "us": 1e-6, "µs": 1e-6}
@@ -25,6 +26,7 @@ _COUNTERS = {"sample", "samples", "sample #", "index", "#", "n", "no", "unnamed:
 # How far a time may be from where even steps put it, in steps: times are rounded in the file, and one missing sample
 # moves the times before and after it by half a step or more.
 _MAX_JITTER = 0.3
+_SLOWEST = 20.0  # Hz
 # `I (mV)`, `II [uV]`, `V1_mV`
 _WITH_UNIT = re.compile(r"(.+?)(?:\s*[(\[]\s*([mun\u00b5\u03bc]?V)\s*[)\]]|_([mu]?V))", re.IGNORECASE)
 
@@ -39,7 +41,7 @@ def read_text_table(path: Path) -> ECGRecord:
     check_size(path)
     text = path.read_bytes()
     try:
-        lines = text.decode("utf-8-sig").splitlines()
+        lines = text.decode("utf-16" if text[:2] in UTF_16 else "utf-8-sig").splitlines()
     except UnicodeDecodeError:
         lines = text.decode("latin-1").splitlines()
     lines = [(number, line) for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
@@ -82,7 +84,10 @@ def _values(rows: list, decimal_comma: bool, path: Path, width: int | None) -> n
         while len(cells) > width and not cells[-1].strip():
             cells.pop()  # a separator at the end of the line
         if len(cells) != width:
-            raise ValueError(f"{path}, line {number}: {len(cells)} columns, the first line has {width}")
+            raise ValueError(
+                f"{path}, line {number}: {len(cells)} columns, the first line has {width}: remove lines that are not "
+                "of the table, or let them begin with #"
+            )
     source = io.StringIO(
         "\n".join(",".join(cell.strip().replace(",", ".") or "nan" for cell in cells) for _, cells in rows)
     )
@@ -95,7 +100,10 @@ def _values(rows: list, decimal_comma: bool, path: Path, width: int | None) -> n
         for j, cell in enumerate(cells):
             value = _number(cell, decimal_comma)
             if value is None:
-                raise ValueError(f"{path}, line {number}: {cell.strip()[:30]!r} is not a number")
+                raise ValueError(
+                    f"{path}, line {number}, column {j + 1}: {cell.strip()[:30]!r} is not a number: a table has a line "
+                    "a sample and a column a lead"
+                )
             values[i, j] = value
     return values
 
@@ -134,7 +142,9 @@ def _rate(time: np.ndarray, unit: str, path: Path, name: str) -> float:
     """Return the sampling rate, Hz, of a column of times."""
     steps = np.diff(time)
     if len(time) < 3 or not np.isfinite(steps).all() or (steps <= 0).any():
-        raise ValueError(f"{path}: {name!r} does not rise from sample to sample: leave that column out")
+        raise ValueError(
+            f"{path}: {name!r} does not rise from sample to sample: remove that column, and state the sampling rate"
+        )
     number = np.arange(len(time))
     usual, first = np.polyfit(number, time, 1)
     away = time - first - usual * number
@@ -145,5 +155,10 @@ def _rate(time: np.ndarray, unit: str, path: Path, name: str) -> float:
             f"by {usual:g}: samples are missing; resample it first"
         )
     rate = 1 / (usual * _SECONDS.get(unit, 1.0))
+    if rate < _SLOWEST and unit not in _SECONDS:
+        raise ValueError(
+            f"{path}: {name!r} rises by {usual:g} from sample to sample, which is no ECG's rate in s: if it is in ms, "
+            "call it 'time (ms)'"
+        )
     whole = round(rate)
     return float(whole) if whole and abs(rate - whole) < 1e-3 * whole else rate

@@ -1,0 +1,146 @@
+"""What `mets-ecg predict` says of a recording: remarks on what its scores rest on, and text, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from tqdm.auto import tqdm
+
+from .leads import MAX_LIMB_LEAD_ERROR
+
+# Remarks go without saying where this part of the model's window was recorded.
+_ENOUGH = 0.6
+# Characters of a line beyond which a table of scores over time does not go.
+_NARROWEST = 40
+
+
+def recording_remarks(assumed: Mapping[str, str], dropped_channels: Sequence[str]) -> list[str]:
+    """Return what is to be known of a recording as it was read, a line each."""
+    remarks = []
+    if dropped_channels:
+        remarks.append(f"left out: {', '.join(dropped_channels)}")
+    if assumed:
+        remarks.append(f"assumed: {', '.join(f'{name} {value}' for name, value in assumed.items())}")
+    return remarks
+
+
+def answer_remarks(answer: dict, *, max_duration: float | None, on_its_own: bool) -> list[str]:
+    """Return what is to be known of an answer of a pipeline with `return_details`, a line each.
+
+    Args:
+        answer: of the pipeline.
+        max_duration: of the feature extractor, s.
+        on_its_own: whether each label was judged on its own.
+    """
+    windows, remarks = answer["windows"], []
+    silent = sum(not window["num_qrs"] for window in windows)
+    if silent == len(windows):
+        remarks.append("no heart beat was found: the scores mean nothing")
+    elif silent:
+        remarks.append(f"no heart beat was found in {silent} of {len(windows)} windows, whose scores mean nothing")
+    if (answer["limb_lead_error"] or 0) > MAX_LIMB_LEAD_ERROR:
+        remarks.append("the limb leads do not fit each other: are they what they are called?")
+    by_reason: dict[str, list[str]] = {}
+    for lead, why in {lead: why for window in windows for lead, why in window["masked"].items()}.items():
+        by_reason.setdefault(why, []).append(lead)
+    if by_reason:
+        masked = (f"{why} {', '.join(leads)}" for why, leads in by_reason.items())
+        remarks.append(f"masked: {'; '.join(masked)}")
+    if derived := list(dict.fromkeys(lead for window in windows for lead in window["derived"])):
+        remarks.append(f"derived: {', '.join(derived)}")
+    seconds = windows[0]["stop"] - windows[0]["start"]
+    if len(windows) == 1 and max_duration is not None and seconds < _ENOUGH * max_duration:
+        remarks.append(f"short: {seconds:.1f} s were read, and the model takes {max_duration:g} s")
+    if missing := sum(after["start"] - before["stop"] for before, after in gaps(windows)):
+        remarks.append(f"not usable, and left out: {missing:.1f} s between the windows")
+    if on_its_own:
+        remarks.append("each label was judged on its own: such scores rank recordings, and have no threshold")
+    return remarks + recording_remarks(answer["assumed"], answer["dropped_channels"])
+
+
+def gaps(windows: Sequence[dict]) -> list[tuple[dict, dict]]:
+    """Return the windows before and after each part that was left out."""
+    pairs = zip(windows, windows[1:], strict=False)
+    return [(before, after) for before, after in pairs if after["start"] > before["stop"] + 0.01]
+
+
+def over_time(windows: Sequence[dict]) -> Iterator[tuple[float, dict[str, float], str]]:
+    """Yield when each window begins (s), its scores by label and a remark; parts that were left out have no scores."""
+    left_out = {id(after): before["stop"] for before, after in gaps(windows)}
+    for window in windows:
+        if id(window) in left_out:
+            yield left_out[id(window)], {}, "left out"
+        yield window["start"], by_label(window["scores"]), "" if window["num_qrs"] else "no beat"
+
+
+def by_label(scores: Iterable[dict]) -> dict[str, float]:
+    """Return scores by label."""
+    return {one["label"]: one["score"] for one in scores}
+
+
+class JSONWriter:
+    """Prints a line of JSON for each recording."""
+
+    def __call__(self, answer: dict) -> None:
+        tqdm.write(json.dumps(answer, default=float), file=sys.stdout)
+
+
+class CSVWriter:
+    """Prints a line for each recording, or for each of its windows, with a column for each label as it was asked."""
+
+    def __init__(self, labels: Sequence[str], *, windows: bool):
+        self.labels, self.windows = list(labels), windows
+        columns = ["start", "remark"] if windows else ["duration", "qrs_found", "remarks"]
+        self.columns = ["file", *self.labels, *columns, "error"]
+        self.writer = csv.DictWriter(sys.stdout, self.columns, lineterminator="\n")
+        self.writer.writeheader()
+
+    def __call__(self, answer: dict) -> None:
+        row = {"file": answer["file"], "error": answer.get("error", "")}
+        if "error" in answer:
+            self.writer.writerow(row)
+        elif self.windows:
+            for start, scores, remark in over_time(answer["windows"]):
+                self.writer.writerow(row | self._cells(scores) | {"start": f"{start:g}", "remark": remark})
+        else:
+            found = {"duration": f"{answer['duration']:g}", "qrs_found": answer["qrs_found"]}
+            remarks = {"remarks": "; ".join(answer["remarks"])}
+            self.writer.writerow(row | self._cells(by_label(answer["scores"])) | found | remarks)
+
+    def _cells(self, scores: Mapping[str, float]) -> dict[str, str]:
+        return {label: f"{scores[label]:.4f}" for label in self.labels if label in scores}
+
+
+class TextWriter:
+    """Prints scores best first, remarks and, if asked for, a table over time, as wide as the terminal."""
+
+    def __init__(self, *, windows: bool):
+        self.windows = windows
+
+    def __call__(self, answer: dict) -> None:
+        if "error" not in answer:
+            tqdm.write("\n".join(self._lines(answer)), file=sys.stdout)
+
+    def _lines(self, answer: dict) -> Iterator[str]:
+        windows, width = answer["windows"], max(_NARROWEST, shutil.get_terminal_size((80, 24)).columns)
+        read = f"read {windows[0]['start']:.1f} to {windows[-1]['stop']:.1f} s"
+        if len(windows) > 1:
+            read += f" by {len(windows)} windows"
+        yield f"{answer['file']}: {answer['duration']:.1f} s at {answer['sampling_rate']:g} Hz, {read}"
+        for i, one in enumerate(answer["scores"], start=1):
+            present = "" if one.get("present") is None else "  present" if one["present"] else ""
+            number = f"{i:3}  " if self.windows else ""
+            yield f"  {number}{one['score']:.2f}  {one['label']}{present}"
+        for remark in answer["remarks"]:
+            yield textwrap.fill(remark, width, initial_indent="  ", subsequent_indent="    ")
+        if self.windows:
+            labels = [one["label"] for one in answer["scores"]][: (width - 25) // 6]
+            yield "    from s" + "".join(f"{i + 1:6}" for i in range(len(labels)))
+            for start, scores, remark in over_time(windows):
+                cells = (f"{scores[label]:6.2f}" if label in scores else "     -" for label in labels)
+                yield f"{start:10.0f}{''.join(cells)}  {remark}".rstrip()
