@@ -83,8 +83,8 @@ def outcome(path: Path) -> str:
     widest = np.nanmax(np.ptp(np.nan_to_num(record.signal), axis=1))
     units = "/".join(sorted({unit or "no unit" for unit in record.units or [None]}))
     patient = ", ".join(str(own) for own in (record.age, record.sex, record.start_time) if own is not None)
-    shape = f"{leads} x {samples} at {record.sampling_rate or 'no'} Hz"
-    return f"{shape}, up to {widest:.2f} {units} wide; {patient or 'no patient'}"
+    rate = "no stated rate" if record.sampling_rate is None else f"{record.sampling_rate:g} Hz"
+    return f"{leads} x {samples} at {rate}, up to {widest:.2f} {units} wide; {patient or 'no patient'}"
 
 
 if __name__ == "__main__":
