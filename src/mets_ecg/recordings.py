@@ -23,6 +23,7 @@ from .leads import (
     STANDARD_LEADS,
     canonical_lead,
     canonical_leads,
+    eeg_channels,
     is_lead,
     is_other_channel,
     limb_lead_error,
@@ -443,7 +444,8 @@ def _choose_channels(
     volts = [unit in UNITS_PER_MILLIVOLT for unit in units] if isinstance(units, list) else []
     volts = volts if len(volts) == len(names) and any(volts) else [True] * len(names)
     named = [i for i, name in enumerate(names) if name is not None]
-    others = [i for i in named if is_other_channel(names[i]) or not (volts[i] or is_lead(names[i]))]
+    eeg = eeg_channels(name for name in own or names if name)
+    others = [i for i in named if names[i] in eeg or is_other_channel(names[i]) or not (volts[i] or is_lead(names[i]))]
     kept = [i for i in named if i not in others]
     if others:
         called = ", ".join(names[i] or "(no name)" for i in others)
