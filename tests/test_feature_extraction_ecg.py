@@ -103,7 +103,7 @@ def test_a_corpus_row_from_encode_signal_is_read_to_half_a_microvolt(plain, reco
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16, np.int16, np.int64])
 def test_the_type_of_numbers_does_not_matter(plain, kind):
     signal = np.random.default_rng(0).integers(-4, 5, (12, 1000)).astype(kind)
-    np.testing.assert_array_equal(plain(signal, 100)["input_values"][0], signal.astype(np.float32))
+    np.testing.assert_array_equal(plain(signal, 100, units="mV")["input_values"][0], signal.astype(np.float32))
 
 
 def test_units_of_the_call_and_of_each_lead(plain):

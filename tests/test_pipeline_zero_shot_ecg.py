@@ -375,6 +375,8 @@ def test_details_say_what_the_scores_stand_on(pipe, ptb_xl_source):
         "dropped_channels": ["vx"],
         "qrs_found": True,
         "limb_lead_error": pytest.approx(0.003, abs=0.003),
+        "largest_deflection": pytest.approx(1.975),
+        "remarks": ["masked: constant V2; absent V6", "derived: III", "left out: vx", "assumed: units mV"],
     }
     assert 8 <= window.pop("num_qrs") <= 16
     assert window == {
@@ -391,7 +393,7 @@ def test_flat_leads_and_a_calibration_pulse_do_not_mislead_the_details(pipe, ptb
     """Flat leads at a level above 0 outvoted the others; a pulse in all leads made limb leads look swapped."""
     signal = read_wfdb(ptb_xl_source / "records500/00000/00338_hr").signal
     flat = signal.copy()
-    flat[3:] = 0.5
+    flat[3:6], flat[7:] = 0.5, 0.5
     pulse = np.concatenate([signal, np.zeros((12, 200)), np.ones((12, 100)), np.zeros((12, 200))], axis=1)
     asked = {"candidate_labels": LABELS, "sampling_rate": 500, "return_details": True, "crop": "windows"}
     assert all(window["num_qrs"] > 5 for window in pipe(flat, **asked)["windows"])
@@ -422,6 +424,34 @@ def test_windows_have_scores_of_their_own(pipe, tiny_model, tiny_processor):
         cosine, _ = cosines(tiny_model, tiny_processor, noise(2100), prompts, window=i, **reading)
         expected = (tiny_processor.comparison_scale * cosine).softmax(dim=0)
         np.testing.assert_allclose([as_dict(window["scores"])[label] for label in LABELS], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("factor", "size"), [(0.05, "small"), (8, "large"), (1, None)])
+def test_an_amplitude_that_is_unusual_is_remarked_on(pipe, ptb_xl_source, factor, size):
+    signal = factor * read_wfdb(ptb_xl_source / "records500/00000/00338_hr").signal
+    answer = pipe(signal, candidate_labels=LABELS, sampling_rate=500, return_details=True)
+    said = [remark for remark in answer["remarks"] if "deflection" in remark]
+    assert [f" mV, {size} for an ECG: is the unit right?" in remark for remark in said] == [True] * (size is not None)
+
+
+def test_results_of_a_generator_come_one_by_one_and_go_on_after_an_error(pipe):
+    recordings = iter([noise(seed=1), np.zeros((12, 1000)), noise(seed=2)])
+    answers = pipe(recordings, candidate_labels=LABELS, sampling_rate=100)
+    first = next(answers)
+    with pytest.raises(ValueError, match="recording 1: every lead is flat"):
+        next(answers)
+    assert_same(next(answers), pipe(noise(seed=2), candidate_labels=LABELS, sampling_rate=100))
+    assert_same(first, pipe(noise(seed=1), candidate_labels=LABELS, sampling_rate=100))
+
+
+def test_several_sets_of_labels_are_embedded_once_each(pipe, monkeypatch):
+    asked = []
+    embed = type(pipe.model).get_text_features
+    monkeypatch.setattr(type(pipe.model), "get_text_features", lambda *args: asked.append(1) or embed(*args))
+    sets = [["sinus rhythm", f"rhythm {i}"] for i in range(4)]
+    first = [pipe(noise(), candidate_labels=labels, sampling_rate=100) for labels in sets]
+    again = [pipe(noise(), candidate_labels=labels, sampling_rate=100) for labels in sets]
+    assert len(asked) == 4 and first == again
 
 
 def test_a_crop_of_the_call_reads_the_whole_recording(pipe):

@@ -420,6 +420,31 @@ def test_an_eeg_s_c3_and_c4_are_no_chest_leads(caplog):
     assert read_recording(record, lead_names=[None, None, None, None, "II"]).lead_names == ("II",)
 
 
+def test_whole_numbers_without_a_unit_are_a_converter_s():
+    counts = np.arange(6000).reshape(12, 500) % 90
+    for whole in (counts, counts.astype(np.float32), counts.tolist(), torch.tensor(counts)):
+        with pytest.raises(ValueError, match="the unit of I is not stated, its samples are numbers of a converter"):
+            read_recording(whole, 100)
+        assert read_recording(whole, 100, units="uV").signal_mv[0, 1] == pytest.approx(0.001)
+    assert read_recording(np.zeros((12, 500), dtype=int), 100).assumed["units"] == "mV"  # flat is not wrong
+
+
+def test_none_in_the_names_of_a_dict_leaves_a_channel_out():
+    """JSON's null."""
+    signal = noise(3)
+    given = {"signal": signal.tolist(), "sampling_rate": 100, "lead_names": ["MLII", None, "V1"]}
+    recording = read_recording(given)
+    assert recording.lead_names == ("II", "V1") and recording.dropped_channels == ("1",)
+    np.testing.assert_allclose(recording.signal_mv, signal[[0, 2]], rtol=1e-6)
+
+
+def test_a_recording_that_was_read_is_taken_as_it_is():
+    recording = read_recording(noise(), 100)
+    assert read_recording(recording) is recording
+    with pytest.raises(ValueError, match="a Recording says its rate, leads and unit: leave them out"):
+        read_recording(recording, 100)
+
+
 def test_no_channel_is_a_lead():
     with pytest.raises(ValueError, match="none of its channels is a lead of a 12-lead ECG .ABP, PPG.: .*lead_names="):
         read_recording(noise(2), 100, lead_names=["ABP", "PPG"])

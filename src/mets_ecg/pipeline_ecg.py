@@ -6,6 +6,7 @@ import inspect
 import statistics
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils.logging import tqdm
@@ -14,6 +15,7 @@ from .configuration_ecg_text import refuse_unknown
 from .feature_extraction_ecg import ECGWindow
 from .leads import limb_lead_error
 from .recordings import Recording, check_arguments, read_recording, recordings_in
+from .remarks import answer_remarks
 from .signals import detect_qrs
 
 _READING = ("sampling_rate", "lead_names", "units", "crop", "return_details")
@@ -45,7 +47,7 @@ class ECGPipeline(ChunkPipeline):
         if isinstance(many, list):
             return super().__call__(list(named), **kwargs)
         results = super().__call__(named, **kwargs)
-        return list(results) if hasattr(inputs, "__len__") else results
+        return list(results) if hasattr(inputs, "__len__") else iter(results)
 
     def _check_parameters(self, reading: dict, *, top_k) -> dict:
         """Check what all pipelines take, before any recording is read; return the parameters of `preprocess`.
@@ -71,7 +73,7 @@ class ECGPipeline(ChunkPipeline):
         (label, ecg), extractor = named_ecg, self.feature_extractor
         recording = read_recording(ecg, default_leads=extractor.lead_names, label=label, **arguments)
         windows = extractor.windows(recording, crop=crop, label=label)
-        details = _details(recording, windows) if return_details else None
+        details = _details(recording, windows, extractor.max_duration) if return_details else None
         bar = tqdm(windows, unit="window", leave=False, disable=None if len(windows) > 100 else True)
         for i, window in enumerate(bar, start=1):
             features = {name: torch.from_numpy(value) for name, value in extractor.batch([window]).items()}
@@ -118,11 +120,13 @@ def _ranked(labels: Sequence[str], scores: torch.Tensor, top_k: int | None) -> l
     return [{"label": label, "score": score} for label, score in ranked[:top_k]]
 
 
-def _details(recording: Recording, windows: list[ECGWindow]) -> dict:
-    rate, parts, errors = recording.sampling_rate, [], []
+def _details(recording: Recording, windows: list[ECGWindow], max_duration: float | None) -> dict:
+    rate, parts, errors, deflections = recording.sampling_rate, [], [], []
     for window in windows:
         signal = recording.signal_mv[:, round(window.start * rate) : round(window.stop * rate)]
         errors.append(limb_lead_error(signal, recording.lead_names))
+        used = signal[[window.lead_status.get(name) == "recorded" for name in recording.lead_names]]
+        deflections.append(float(np.nanmax(np.abs(used - np.nanmedian(used, axis=1, keepdims=True)))))
         parts.append(
             {
                 "start": window.start,
@@ -135,14 +139,16 @@ def _details(recording: Recording, windows: list[ECGWindow]) -> dict:
                 },
             }
         )
-    return {
+    details = {
         "record_id": recording.record_id,
         "sampling_rate": rate,
         "duration": recording.signal_mv.shape[1] / rate,
         "assumed": dict(recording.assumed),
         "dropped_channels": list(recording.dropped_channels),
-        # The usual one: a calibration pulse or an artefact says nothing of how the leads are called.
+        # The usual one of the windows: a calibration pulse or an artefact says nothing of how the leads are called.
         "limb_lead_error": None if None in errors else statistics.median(errors),
+        "largest_deflection": statistics.median(deflections),
         "qrs_found": any(part["num_qrs"] > 0 for part in parts),
         "windows": parts,
     }
+    return {**details, "remarks": answer_remarks(details, max_duration=max_duration)}

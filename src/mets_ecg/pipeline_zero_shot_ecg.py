@@ -52,7 +52,7 @@ class ZeroShotECGClassificationPipeline(ECGPipeline):
         if kwargs.pop("feature_extractor", None) not in (None, kwargs["processor"].feature_extractor):
             raise ValueError("the feature extractor is part of the processor: set processor.feature_extractor")
         super().__init__(*args, **kwargs)
-        self._label_embeds: _LabelEmbeds | None = None
+        self._label_embeds: tuple[_LabelEmbeds, ...] = ()  # of the label sets that were asked last
 
     @property
     def feature_extractor(self):
@@ -88,10 +88,10 @@ class ZeroShotECGClassificationPipeline(ECGPipeline):
             With `return_details` in place of each list a dict with the list as `"scores"`, and `"record_id"`;
             `"sampling_rate"` (Hz) and `"duration"` (s), as recorded; `"assumed"`, what neither the recording nor the
             call said; `"dropped_channels"`; `"limb_lead_error"`, above 0.3 where the limb leads cannot be what they are
-            called; `"qrs_found"`, False where no heart beat is to be seen, so that scores mean
-            nothing; and `"windows"`, the parts that were read, each with `"start"` and `"stop"` (s), `"num_qrs"`, the
-            leads that are `"recorded"`, `"derived"` and `"masked"`, these with the reason (see `ECGWindow`), and its
-            own `"scores"`.
+            called; `"largest_deflection"` of a lead from its median, mV; `"qrs_found"`, False where no heart beat is to
+            be seen, so that scores mean nothing; `"windows"`, the parts that were read, each with `"start"` and
+            `"stop"` (s), `"num_qrs"`, the leads that are `"recorded"`, `"derived"` and `"masked"`, these with the
+            reason (see `ECGWindow`), and its own `"scores"`; and `"remarks"`, what is to be known of this, in words.
 
         Raises:
             ValueError, TypeError: there are no labels or they are not texts, the template has no `{}`, or a recording
@@ -170,20 +170,24 @@ class ZeroShotECGClassificationPipeline(ECGPipeline):
         self.processor.save_pretrained(save_directory, **kwargs)
 
     def _embed_labels(self, phrases: dict[str, list[str]]) -> tuple[list[torch.Tensor], torch.Tensor | None]:
-        """Return the vectors of the labels' phrases and of the neutral one; kept until labels or weights are others."""
+        """Return the vectors of the labels' phrases and of the neutral one; kept until the weights are others."""
         processor = self.processor
         neutral = [] if processor.neutral_phrase is None else [[processor.neutral_phrase]]
         texts = tuple(map(tuple, [*phrases.values(), *neutral]))
         asked = (texts, processor.lowercase, processor.max_length, processor.tokenizer)
-        kept = self._label_embeds  # read once: another thread may put others there
-        if kept is None or kept.asked != asked or not kept.are_of(self.model):
+        sets = self._label_embeds  # read once: another thread may put others there
+        kept = next((own for own in sets if own.asked == asked), None)
+        if kept is None or not kept.are_of(self.model):
             weights = _text_weights(self.model)
             with _TOKENIZER_LOCK, self.device_placement():
                 vectors = embed_phrases(self.model, processor, texts)
-            kept = self._label_embeds = _LabelEmbeds(asked, weights, vectors)
+            kept = _LabelEmbeds(asked, weights, vectors)
+            self._label_embeds = (kept, *(own for own in sets if own.asked != asked))[:_KEPT_LABEL_SETS]
         return kept.vectors[: len(phrases)], kept.vectors[-1][0] if neutral else None
 
 
+# Whoever asks several sets of labels in turn does not wait for the text encoder each time.
+_KEPT_LABEL_SETS = 16
 # Tokenizers are not safe from threads.
 _TOKENIZER_LOCK = threading.Lock()
 

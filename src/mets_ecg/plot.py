@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mets_ecg_cli.plot import PlotArguments
 
-from .answers import recording_remarks
 from .plotting import plot_ecg
 from .predict import FAILURES, Failures, list_recordings, picture_paths, read_file
+from .remarks import recording_remarks
 
 
 def run_plot(arguments: PlotArguments) -> None:

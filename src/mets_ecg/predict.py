@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from mets_ecg_cli.predict import PredictArguments, RecordingArguments
 
-from .answers import CSVWriter, JSONWriter, TextWriter, answer_remarks, over_time
+from .answers import CSVWriter, JSONWriter, TextWriter, over_time
 from .evaluation.checkpoints import Checkpoint
 from .io import read_ecg, recordings_in_folder
 from .leads import is_lead
@@ -239,7 +240,7 @@ class _Asking:
         if not checkpoint.classifies and labels is None:
             raise ValueError('say what is asked, by --labels "atrial fibrillation" "normal ecg", or a file of labels')
         task = "ecg-classification" if checkpoint.classifies else "zero-shot-classification"
-        self.pipeline = pipeline(task, model=name)
+        self.pipeline = pipeline(task, model=checkpoint.name)
         self.extractor, self.arguments = checkpoint.feature_extractor, arguments
         self.labels = list(labels or self.pipeline.model.config.id2label.values())
         self.on_its_own = labels is not None and (arguments.multi_label or len(labels) == 1)
@@ -250,20 +251,12 @@ class _Asking:
     def __call__(self, recording: Recording, label: str) -> dict:
         """Return the answer: scores, and what they rest on; errors call the recording by its label."""
         crop = {"crop": "windows"} if self.arguments.windows or self.arguments.over_time else {}
-        given = {
-            "signal": recording.signal_mv,
-            "sampling_rate": recording.sampling_rate,
-            "lead_names": list(recording.lead_names),
-            "units": None if "units" in recording.assumed else "mV",
-            "record_id": label,
-        }
-        answer = self.pipeline(given, **self.call, **crop) | {
-            "record_id": recording.record_id,
-            "assumed": dict(recording.assumed),
-            "dropped_channels": list(recording.dropped_channels),
-        }
-        remarks = answer_remarks(answer, max_duration=self.extractor.max_duration, on_its_own=self.on_its_own)
-        return answer | {"remarks": remarks}
+        answer = self.pipeline(replace(recording, record_id=label), **self.call, **crop)
+        if self.on_its_own:
+            answer["remarks"].append(
+                "each label was judged on its own: such scores rank recordings, and have no threshold"
+            )
+        return answer | {"record_id": recording.record_id}
 
     def draw(self, recording: Recording, answer: dict, picture: Path) -> None:
         """Write the picture: the first window that was read with the scores, or the scores over time."""

@@ -82,6 +82,7 @@ class _Stated:
     record_id: str | None = None
     path: str | None = None
     rows: Sequence | None = None  # labels of the rows, which a labelled list of lead names may refer to
+    is_dict: bool = False  # whose names are its writer's: None leaves a channel out
     is_file: bool = False  # of a file, whose missing units are integers without a gain and not millivolts
 
 
@@ -130,9 +131,10 @@ def read_recording(
     """Return one recording of any kind as a `Recording`.
 
     Args:
-        ecg: a path; an `ECGRecord`; a `wfdb.Record`; a corpus row; a dict with `signal` (or `path`) and, as far as they
-            are known, `sampling_rate`, `lead_names`, `units`, `record_id`; a pandas frame, with the leads as columns or
-            as rows; an array, tensor, masked array or nested list `(leads, samples)`, of rank 1 for a single lead.
+        ecg: a path; a `Recording`, which is returned; an `ECGRecord`; a `wfdb.Record`; a corpus row; a dict with
+            `signal` (or `path`) and, as far as they are known, `sampling_rate`, `lead_names`, `units`, `record_id`; a
+            pandas frame, with the leads as columns or as rows; an array, tensor, masked array or nested list
+            `(leads, samples)`, of rank 1 for a single lead.
         sampling_rate: Hz, where the input does not say it.
         lead_names: of the rows, where the input's names are not lead names; None in a name's place leaves a channel
             out. A pandas Series names rows by its index.
@@ -147,6 +149,10 @@ def read_recording(
         OSError: a file is missing or cannot be read.
         ImportError: a path is given where this package is not installed.
     """
+    if isinstance(ecg, Recording):
+        if not (sampling_rate is lead_names is units is None):
+            raise ValueError(f"{ecg.record_id or label}: a Recording says its rate, leads and unit: leave them out")
+        return ecg
     call = check_arguments(sampling_rate, lead_names, units)
     sampling_rate, lead_names, units = call["sampling_rate"], call["lead_names"], call["units"]
     stated = _stated(ecg, label)
@@ -156,7 +162,9 @@ def read_recording(
 
     own_names = None
     if stated.lead_names is not None:  # a channel without a name is not one to leave out
-        own_names = [name or "" for name in _names(stated.lead_names, f"{label}: lead_names")]
+        own_names = _names(stated.lead_names, f"{label}: lead_names")
+        if not stated.is_dict:
+            own_names = [name or "" for name in own_names]
     call_names = None if lead_names is None else _call_names(lead_names, signal.shape, stated.rows, label)
     if own_names is not None and call_names is not None:
         _check_names_agree(own_names, call_names, label)
@@ -180,7 +188,8 @@ def read_recording(
         assumed["lead_names"] = ", ".join(default_leads)
     own_units = _units(stated.units, f"{label}: units", known_only=False)
     kept, leads, dropped = _choose_channels(names, own_names, own_units, label)
-    unit_of, assumed_unit = _agreed_units(own_units, units, names, kept, stated.is_file, label)
+    counts = stated.is_file or _are_whole(signal[kept])
+    unit_of, assumed_unit = _agreed_units(own_units, units, names, kept, counts, label)
     if assumed_unit:
         assumed["units"] = "mV"
     signal_mv = to_millivolt(signal[kept], unit_of)
@@ -307,6 +316,7 @@ def _of_mapping(row: Mapping, label: str) -> _Stated:
                 if getattr(stated, name) is not None:
                     raise ValueError(f"{label}: the dict has {name} and its signal, a table, too: leave one out")
                 setattr(stated, name, row[name])
+        stated.is_dict = True
     stated.record_id = stated.record_id if row.get("record_id") is None else str(row["record_id"])
     return stated
 
@@ -483,8 +493,11 @@ def _units(units, what: str, *, known_only: bool = True) -> str | list | None:
         return units
 
 
-def _agreed_units(own, call, names: list, kept: list[int], is_file: bool, label: str) -> tuple[list[str], bool]:
-    """Return the unit of each lead that is kept, and whether it was assumed for any of them."""
+def _agreed_units(own, call, names: list, kept: list[int], counts: bool, label: str) -> tuple[list[str], bool]:
+    """Return the unit of each lead that is kept, and whether it was assumed for any of them.
+
+    Samples without a unit that are `counts` of a converter are in none; others are assumed to be in mV.
+    """
 
     def each(units, whose: str) -> list:
         if units is None or isinstance(units, str):
@@ -507,7 +520,7 @@ def _agreed_units(own, call, names: list, kept: list[int], is_file: bool, label:
                 f"{label}: {names[i]} is in {unit!r}, which is not a known unit of voltage "
                 f"({', '.join(UNITS_PER_MILLIVOLT)}): if it is not an ECG lead, leave it out by None in lead_names="
             )
-        if unit is None and is_file:
+        if unit is None and counts:
             raise ValueError(
                 f"{label}: the unit of {names[i]} is not stated, its samples are numbers of a converter: pass units= "
                 "if they are millivolts, microvolts or volts; otherwise divide them by the gain (units per mV)"
@@ -579,6 +592,12 @@ def _as_matrix(signal, label: str) -> np.ndarray:
     if not_recorded.any() and (array.dtype.kind == "i" or (array == np.rint(array)).all()):
         array = np.where(not_recorded, np.nan, array)  # the marker of integers that were not scaled
     return array
+
+
+def _are_whole(signal: np.ndarray) -> bool:
+    """Whether samples are whole numbers, as a converter's are, and not all alike."""
+    known = signal[np.isfinite(signal)]
+    return bool(known.size) and np.ptp(known) > 0 and bool((known == np.rint(known)).all())
 
 
 def _stack_rows(rows: list, label: str) -> np.ndarray:

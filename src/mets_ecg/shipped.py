@@ -20,8 +20,11 @@ def shipped(name: str = "mets-small") -> str:
     Raises:
         FileNotFoundError: there is none of this name.
     """
-    folder = _FOLDER / name
-    if not (folder / "config.json").is_file():
-        known = ", ".join(sorted(path.name for path in _FOLDER.iterdir() if path.is_dir()))
-        raise FileNotFoundError(f"no checkpoint {name!r} comes with the package: there is {known}")
-    return str(folder)
+    if name not in shipped_names():
+        raise FileNotFoundError(f"no checkpoint {name!r} comes with the package: there is {', '.join(shipped_names())}")
+    return str(_FOLDER / name)
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the checkpoints that come with the package."""
+    return sorted(path.parent.name for path in _FOLDER.glob("*/config.json"))

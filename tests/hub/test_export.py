@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoProcessor
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoProcessor, pipeline
 
 from mets_ecg.hub import export
 from mets_ecg.hub.export import export_onnx
@@ -80,9 +80,10 @@ def test_what_differs_from_the_model_is_not_kept(trained, tmp_path, monkeypatch)
 
 
 def test_the_example_asks_by_onnxruntime_alone(exported, tmp_path):
-    _, folder, _ = exported
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "ecg.npy", rng.normal(size=(12, 1000)).astype(np.float32))
+    source, folder, _ = exported
+    pipe = pipeline("zero-shot-classification", model=str(source), device="cpu")
+    signal = np.random.default_rng(0).normal(size=(12, 1000))
+    np.save(tmp_path / "ecg.npy", pipe.feature_extractor(signal, sampling_rate=100)["input_values"][0])
     code = (
         "import runpy, sys\n"
         "for name in ('torch', 'transformers', 'mets_ecg'): sys.modules[name] = None\n"
@@ -90,10 +91,20 @@ def test_the_example_asks_by_onnxruntime_alone(exported, tmp_path):
         "runpy.run_path('examples/onnx_inference.py', run_name='__main__')\n"
     )
     flags = ["--model", str(folder), "--recording", str(tmp_path / "ecg.npy"), "--labels", *TEXTS]
-    done = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True)
+
+    def run_example():
+        return subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True)
+
+    done = run_example()
     assert done.returncode == 0, done.stderr
     found = {line.split("  ", 1)[1]: float(line.split("  ", 1)[0]) for line in done.stdout.splitlines()}
     assert set(found) == set(TEXTS)
     template = json.loads((folder / "processor_config.json").read_text())["hypothesis_template"]
     assert template.count("{}") == 1
-    assert all(-1 <= value <= 1 for value in found.values())
+    scores = {one["label"]: one["score"] for one in pipe(signal, TEXTS, sampling_rate=100)}
+    assert found == pytest.approx(scores, abs=1.1e-3)
+    wrong_ones = [(np.ones((2, 700)), "expected 12 leads"), (np.ones((12, 5000)), "has 5000 samples: the model reads")]
+    for wrong, reason in [*wrong_ones, (np.full((12, 700), np.nan), "no lead that can be")]:
+        np.save(tmp_path / "ecg.npy", wrong)
+        done = run_example()
+        assert done.returncode == 2 and reason in done.stderr

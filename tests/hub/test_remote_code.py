@@ -33,6 +33,7 @@ MODEL_FILES = {
     "pipeline_zero_shot_ecg.py",
     "processing_ecg.py",
     "recordings.py",
+    "remarks.py",
     "signals.py",
     "text_models.py",
     "zero_shot_scoring.py",

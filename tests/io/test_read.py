@@ -77,8 +77,8 @@ def test_a_folder_s_recordings_are_found_once_each(record, tmp_path):
 
 def test_what_files_of_numbers_do_not_say_is_assumed_or_asked_for(tmp_path):
     np.save(tmp_path / "floats.npy", np.random.default_rng(0).normal(size=(12, 500)))
-    np.save(tmp_path / "counts.npy", np.ones((12, 500), dtype=np.int16))
-    whole = np.ones((12, 500))  # a converter's, whatever they are stored as
+    np.save(tmp_path / "counts.npy", np.arange(6000, dtype=np.int16).reshape(12, 500) % 90 + 1)
+    whole = np.arange(6000.0).reshape(12, 500) % 90 + 1  # a converter's, whatever they are stored as
     whole[3, :7] = np.nan
     np.save(tmp_path / "whole.npy", whole)
     read = read_recording(str(tmp_path / "floats.npy"), 250)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from ..feature_extraction_ecg import ECGFeatureExtractor
 from ..leads import leads_from
 from ..modeling_ecg_classification import ECGForSequenceClassification
 from ..modeling_ecg_text import ECGTextModel
+from ..shipped import shipped, shipped_names
 from .tasks import Task
 
 _logger = logging.getLogger(__name__)
@@ -57,10 +59,16 @@ class Checkpoint:
     def open(cls, name: str) -> Checkpoint:
         """Open a checkpoint; its weights are not read yet.
 
+        Args:
+            name: a folder, a Hub id, or the name of a checkpoint that comes with the package.
+
         Raises:
             OSError: there is no such checkpoint.
             ValueError: it is not one of this package's dual encoders or classifiers.
         """
+        if not os.path.exists(name) and name in shipped_names():
+            _logger.warning("there is no folder %r here: the checkpoint of that name in the package is taken", name)
+            name = shipped(name)
         try:
             kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
         except OSError as error:

@@ -132,7 +132,10 @@ def _code_files(folder: Path) -> list[str]:
         )
     missing = sorted(module for module in modules if not (folder / f"{module}.py").is_file())
     if missing:
-        raise FileNotFoundError(f"{str(folder)!r} lacks {missing[0]}.py, which its config names: save the model again")
+        raise FileNotFoundError(
+            f"{str(folder)!r} lacks {missing[0]}.py, which its config names: load model and processor, and save them "
+            "to another folder by save_pretrained(...), which writes their code"
+        )
     imported = {path for module in modules for path in get_relative_import_files(folder / f"{module}.py")}
     return sorted({f"{module}.py" for module in modules} | {Path(path).name for path in imported})
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, pipeline
 
+_RECORDING = '{"signal": [[...], ...], "sampling_rate": 500}, or its samples as lists of numbers'
+
 
 class EndpointHandler:
     """Answers requests with the checkpoint's own pipeline.
@@ -32,13 +34,20 @@ class EndpointHandler:
                 `parameters` of the pipeline's call, of a model that is asked in words `candidate_labels`.
 
         Raises:
-            ValueError: one of them is missing, or the recording cannot be read.
+            ValueError: one of them is missing or of another kind, or the recording cannot be read. Paths are refused:
+                whoever asks may not read files here.
         """
+        if not isinstance(data, dict) or "inputs" not in data:
+            raise ValueError(f'the request has no "inputs": a recording, as {_RECORDING}')
         parameters = data.get("parameters") or {}
-        if "inputs" not in data:
+        if not isinstance(parameters, dict) or "inputs" in parameters:
             raise ValueError(
-                'the request has no "inputs": a recording, as {"signal": [[...], ...], "sampling_rate": 500}'
+                '"parameters" must be an object of names and values, as {"candidate_labels": ["...", ...]}'
             )
+        inputs = data["inputs"]
+        for one in inputs if isinstance(inputs, list) else [inputs]:
+            if not isinstance(one, (dict, list, int, float)) or (isinstance(one, dict) and "path" in one):
+                raise ValueError(f'"inputs" must be a recording or a list of them, each as {_RECORDING}')
         if self.in_words and "candidate_labels" not in parameters:
             raise ValueError('the request has no "candidate_labels" in its "parameters": what is asked, in words')
         return self.pipeline(data["inputs"], **parameters)

@@ -127,9 +127,10 @@ def check_size(path: Path, limit: int | None = None) -> None:
 
 
 def as_read(signal: np.ndarray) -> np.ndarray:
-    """Return samples as integers if all are whole, and so a converter's, or else as float32."""
+    """Return samples as integers if all are whole and not alike, and so a converter's, or else as float32."""
     missing = ~np.isfinite(signal)
-    if signal.dtype.kind in "iu" or missing.all() or not (signal[~missing] == np.rint(signal[~missing])).all():
+    known = signal[~missing]
+    if signal.dtype.kind in "iu" or not known.size or not np.ptp(known) or not (known == np.rint(known)).all():
         return np.ascontiguousarray(signal if signal.dtype.kind in "iu" else signal.astype(np.float32))
     return np.where(missing, INVALID_SAMPLE, signal).astype(np.int64)
 

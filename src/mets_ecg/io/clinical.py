@@ -237,7 +237,7 @@ def _joined(channels: list[tuple], path: Path, *, sex: str, age, start) -> ECGRe
         signal=np.stack([np.asarray(samples, dtype=np.float32) for _, _, _, samples in channels]),
         sampling_rate=rates.pop(),
         lead_names=tuple(name for name, _, _, _ in channels),
-        units=tuple({"µV": "uV"}.get(unit, unit) or None for _, _, unit, _ in channels),
+        units=tuple(unit or None for _, _, unit, _ in channels),
         record_id=os.path.splitext(path.name)[0],
         **parse_age("" if age is None else str(age)),
         sex=parse_sex(sex or ""),
