@@ -15,42 +15,36 @@ from mets_ecg_cli.parser import parse_arguments
 ROOT = Path(__file__).parents[1]
 
 
-def snippet_and_output() -> tuple[str, str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = re.search(r"<!-- snippet.*?-->\n```python\n(.*?)```", text, re.DOTALL)[1]
-    output = re.search(r"<!-- output -->\n```text\n(.*?)```", text, re.DOTALL)[1]
-    return code, output
-
-
 def answers(output: str) -> dict[str, float]:
     return {line.split("  ", 1)[1]: float(line.split("  ", 1)[0]) for line in output.splitlines()}
 
 
-def run(code: str) -> dict[str, float]:
+def run(code: str) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})
-    return answers(printed.getvalue())
+    return printed.getvalue()
+
+
+def marked(mark: str) -> tuple[str, str]:
+    """Return the code and the output beneath a mark of the README."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.search(rf"<!-- {mark}.*?-->\n```python\n(.*?)```.*?```text\n(.*?)```", text, re.DOTALL).groups()
 
 
 def test_the_snippet_prints_what_the_readme_says(monkeypatch):
-    code, output = snippet_and_output()
+    code, output = marked("snippet")
     monkeypatch.chdir(ROOT)
     assert len([line for line in code.splitlines() if line.strip()]) == 8
-    got = run(code)
+    got = answers(run(code))
     assert list(got) == list(answers(output))
     assert got == pytest.approx(answers(output), abs=0.011)
 
 
-def test_the_snippet_of_details_prints_what_the_readme_says(monkeypatch):
+def test_the_snippets_of_details_and_of_a_service_print_what_the_readme_says(monkeypatch):
     monkeypatch.chdir(ROOT)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    code, output = re.search(r"<!-- details.*?-->\n```python\n(.*?)```.*?```text\n(.*?)```", text, re.DOTALL).groups()
-    first, _ = snippet_and_output()
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(first + code, {})
-    assert printed.getvalue().endswith(f"\n{output}")
+    (first, _), (details, remarks), (service, answer) = (marked(name) for name in ("snippet", "details", "service"))
+    assert run(first + details + service).endswith(f"\n{remarks}{answer}")
 
 
 def test_the_models_snippet_runs(monkeypatch):
