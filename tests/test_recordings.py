@@ -438,6 +438,18 @@ def test_none_in_the_names_of_a_dict_leaves_a_channel_out():
     np.testing.assert_allclose(recording.signal_mv, signal[[0, 2]], rtol=1e-6)
 
 
+def test_a_dict_s_signal_may_be_by_lead_name():
+    signal = noise(2)
+    recording = read_recording({"signal": {"V1": signal[0].tolist(), "II": signal[1].tolist()}, "sampling_rate": 100})
+    assert recording.lead_names == ("V1", "II")
+    np.testing.assert_allclose(recording.signal_mv, signal, rtol=1e-6)
+    with pytest.raises(ValueError, match="lead_names and its signal, by name, too: leave them out"):
+        read_recording({"signal": {"I": [0.1, 0.2]}, "sampling_rate": 100, "lead_names": ["I"]})
+    for nothing in ({}, {"signal": None}):
+        with pytest.raises(ValueError, match="needs a 'signal' or a 'path', got nothing"):
+            read_recording(nothing)
+
+
 def test_a_recording_that_was_read_is_taken_as_it_is():
     recording = read_recording(noise(), 100)
     assert read_recording(recording) is recording

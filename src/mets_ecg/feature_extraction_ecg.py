@@ -381,7 +381,9 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
                 unusable = f"{label}: {_why_unusable(status)} from {times[0]:.4g} to {times[1]:.4g} s"
                 continue
             try:
-                self._check_amplitude(part[[value == "recorded" for value in status.values()]], recording, label)
+                usable = [name for name, value in status.items() if value == "recorded"]
+                used = part[[value == "recorded" for value in status.values()]]
+                self._check_amplitude(used, usable, recording, label)
             except ValueError as error:
                 unusable = str(error)
                 continue
@@ -440,16 +442,17 @@ class ECGFeatureExtractor(FeatureExtractionMixin):
         values[lead_mask, : arranged.shape[1]] = scaled if self.clip is None else scaled.clip(-self.clip, self.clip)
         return ECGWindow(values, np.arange(length) < arranged.shape[1], lead_mask, *times, ours)
 
-    def _check_amplitude(self, part: np.ndarray, recording: Recording, label: str) -> None:
+    def _check_amplitude(self, part: np.ndarray, names: list[str], recording: Recording, label: str) -> None:
         low, high = self.amplitude_range
         widest = float((np.nanmax(part, axis=1) - np.nanmin(part, axis=1)).max())
         if low <= widest / 2 and widest <= high:  # so is the largest distance from the median, which takes longer
             return
-        largest = float(np.nanmax(np.abs(part - np.nanmedian(part, axis=1, keepdims=True))))
+        deflections = np.nanmax(np.abs(part - np.nanmedian(part, axis=1, keepdims=True)), axis=1)
+        largest, lead = float(deflections.max()), names[int(deflections.argmax())]
         if low <= largest <= high:
             return
         limit = f"at most {high:g}" if largest > high else f"at least {low:g}"
-        size = f"{label}: an amplitude of {largest:.4g} cannot be in mV ({limit} mV is read). "
+        size = f"{label}: an amplitude of {largest:.4g} in {lead} cannot be in mV ({limit} mV is read). "
         if "units" not in recording.assumed:
             raise ValueError(f"{size}The unit was stated, by the recording or by units=: is it right?")
         if largest > high:

@@ -298,7 +298,8 @@ def _of_mapping(row: Mapping, label: str) -> _Stated:
             f"{way_out}"
         )
     if (row.get("signal") is None) == (row.get("path") is None):
-        raise ValueError(f"{label}: a recording's dict needs a 'signal' or a 'path', got {', '.join(map(str, row))}")
+        given = ", ".join(str(key) for key in row if row[key] is not None) or "nothing"
+        raise ValueError(f"{label}: a recording's dict needs a 'signal' or a 'path', got {given}")
     if row.get("path") is not None:
         stated = _of_record(_read_path(os.fspath(row["path"])), os.fspath(row["path"]))
         for name in ("lead_names", "units"):
@@ -309,6 +310,11 @@ def _of_mapping(row: Mapping, label: str) -> _Stated:
         )
     else:
         signal = row["signal"]
+        if isinstance(signal, Mapping):  # by name, as JSON has it
+            if row.get("lead_names") is not None:
+                raise ValueError(f"{label}: the dict has lead_names and its signal, by name, too: leave them out")
+            row = {**row, "lead_names": list(signal)}
+            signal = list(signal.values())
         stated = _stated(signal, label) if _is_frame(signal) or _is_series(signal) else _Stated(signal)
         stated.sampling_rate = row.get("sampling_rate")
         for name in ("lead_names", "units"):
