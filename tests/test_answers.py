@@ -44,6 +44,13 @@ def test_text_is_as_wide_as_the_terminal(capsys, monkeypatch):
     assert write(TextWriter(windows=False), {"file": "b", "error": "bad"}, capsys=capsys) == ""
 
 
+def test_a_table_over_time_says_which_labels_it_leaves_out(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    many = [{"label": f"label {i}", "score": 0.1} for i in range(12)]
+    text = write(TextWriter(windows=True), make_answer(window(0, 10) | {"scores": many}), capsys=capsys)
+    assert "  over time the first 5; all of them by --csv, --json or in a wider terminal" in text.splitlines()
+
+
 def test_csv_has_a_line_for_each_recording_and_its_error(capsys):
     answer = make_answer(window(0, 10))
     text = write(CSVWriter(LABELS[::-1], windows=False), answer, {"file": "b", "error": "bad"}, capsys=capsys)

@@ -166,6 +166,12 @@ def test_scores_over_time_are_drawn_a_row_a_label(tmp_path):
     figure.savefig(tmp_path / "scores.png")
 
 
+def test_a_single_window_is_a_point_and_remarks_stand_beneath():
+    figure = plot_scores([0], np.array([[0.5]]), ["one"], remarks=["masked: absent V1"])
+    assert figure.axes[0].lines[0].get_marker() == "."
+    assert "masked: absent V1\nResearch software: not for diagnosis" in [text.get_text() for text in figure.texts]
+
+
 def test_scores_of_a_day_are_drawn_by_their_median_and_range():
     scores = np.tile([0.1, 0.4, 0.9], 2880)[:, None]
     scores[4000:4100] = np.nan
@@ -218,6 +224,15 @@ def test_a_page_begins_at_a_second_of_the_recording():
     assert "25 mm/s  10 mm/mV  250 Hz  10 to 14 of 14 s  about 60 beats/min" in late
     with pytest.raises(ValueError, match="the recording is 14.0 s long, and the page begins at 14 s"):
         plot_ecg(signal, sampling_rate=RATE, start=14.0)
+
+
+def test_no_rate_is_printed_that_hangs_on_how_high_a_beat_must_be():
+    """Wide beats of a bundle branch or a ventricle hide the narrow ones beside them."""
+    signal = make_ecg()
+    t = np.arange(2500) / RATE
+    for beat in np.arange(1.0, 10, 2):
+        signal += 0.45 * np.exp(-((t - beat) ** 2) / (2 * 0.01**2))
+    assert heart_rate(signal, RATE) is None
 
 
 def test_remarks_stand_beneath_the_scores():

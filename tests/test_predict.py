@@ -148,6 +148,9 @@ def test_labels_come_from_a_file_too(folder, tiny_checkpoint, expected, tmp_path
     assert predict(folder / "00012_lr", "--model", tiny_checkpoint, *flags) == 0
     (one,) = json.loads(capsys.readouterr().out)["scores"]
     assert one["label"] in ("rhythm", "block")
+    (tmp_path / "labels.yaml").write_text("no: atrial fibrillation\nyes: [sinus rhythm.]\n")
+    assert predict(folder / "00012_lr", "--model", tiny_checkpoint, *flags[:2], "--json") == 0
+    assert {one["label"] for one in json.loads(capsys.readouterr().out)["scores"]} == {"no", "yes"}
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
@@ -213,7 +216,8 @@ def test_a_long_recording_is_asked_over_time(tiny_checkpoint, ptb_xl_source, tmp
     assert all({own["label"] for own in window["scores"]} == set(LABELS) for window in answer["windows"])
     assert (tmp_path / "long.png").stat().st_size > 10_000
     assert predict(tmp_path / "long.npz", *flags) == 0
-    table = [line.split() for line in capsys.readouterr().out.splitlines()[-3:]]
+    *table, drawn = [line.split() for line in capsys.readouterr().out.splitlines()[-4:]]
+    assert drawn == ["drawn:", str(tmp_path / "long.png")]
     assert [line[0] for line in table] == ["0", "7", "21"]
     assert len(table[0]) == len(table[2]) == 1 + len(LABELS)
     assert table[1][1:] == ["-"] * len(LABELS) + ["left", "out"]
@@ -258,6 +262,7 @@ def test_a_classifier_takes_no_labels(folder, tiny_checkpoint, tmp_path, capsys)
         (["folder"], "'folder' is no label"),
         (["labels.txt", "normal ecg"], "'labels.txt' is no label: a file with a label a line is to be given alone"),
         (["picture.png"], "'picture.png' is not a text in UTF-8"),
+        (["labels.csv"], "'labels.csv' is no file of labels: write a label a line (.txt)"),
     ],
 )
 def test_a_name_of_a_file_is_not_asked_as_a_label(
@@ -266,6 +271,7 @@ def test_a_name_of_a_file_is_not_asked_as_a_label(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "labels.txt").write_text("atrial fibrillation")
+    (tmp_path / "labels.csv").write_text("label,phrase")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
     assert predict(folder / "00012_lr", "--model", tiny_checkpoint, "--labels", *labels) == 1
     assert reason in capsys.readouterr().err
@@ -277,6 +283,7 @@ def test_a_name_of_a_file_is_not_asked_as_a_label(
         ("a: [b", "labels.yaml' cannot be read as YAML"),
         ("a:\n", "labels.yaml' must have labels with their phrases"),
         ("- a\n", "labels.yaml' must have labels with their phrases"),
+        ("a: b\na: c\n", "labels.yaml' has a label twice: put all its phrases into one list"),
     ],
 )
 def test_a_file_of_labels_that_is_none_is_named(folder, tiny_checkpoint, tmp_path, capsys, text, reason):

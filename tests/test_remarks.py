@@ -27,7 +27,7 @@ def test_of_a_plain_recording_nothing_is_said():
         (
             [window(0, 10), window(10, 20, num_qrs=0)],
             {},
-            "no heart beat was found in 1 of 2 windows, whose scores mean nothing",
+            "no heart beat was found in 1 of 2 windows: their scores mean nothing, and are averaged all the same",
         ),
         (
             [window(0, 10)],

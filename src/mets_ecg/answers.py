@@ -88,6 +88,8 @@ class TextWriter:
             yield textwrap.fill(remark, width, initial_indent="  ", subsequent_indent="    ")
         if self.windows:
             labels = [one["label"] for one in answer["scores"]][: (width - 25) // 6]
+            if len(labels) < len(answer["scores"]):
+                yield f"  over time the first {len(labels)}; all of them by --csv, --json or in a wider terminal"
             yield "    from s" + "".join(f"{i + 1:6}" for i in range(len(labels)))
             for start, scores, remark in over_time(windows):
                 cells = (f"{scores[label]:6.2f}" if label in scores else "     -" for label in labels)

@@ -42,7 +42,7 @@ _OTHER_CHANNELS |= {f"V{i}R" for i in range(1, 10)}
 _OTHER_CHANNELS |= {"ABP", "ART", "ARTP", "BP", "CVP", "IBP", "ICP", "NBP", "NIBP", "PAP", "RAP"}  # pressures
 _OTHER_CHANNELS |= {"CO2", "ETCO2", "PLETH", "PPG", "RESP", "RESPIRATION", "SAO2", "SPO2"}
 _OTHER_CHANNELS |= {"EDA", "EEG", "EMG", "EOG", "GSR", "PCG", "TEMP"}
-# Places of the 10-20 system, of sleep studies. C3 and C4 are such beside others, and chest leads beside ECG leads.
+# Places of the 10-20 system, of sleep studies. C3 and C4 without C1, C2, C5 and C6 are such too, and no chest leads.
 _EEG_CHANNELS = {"FP1", "FP2", "F3", "F4", "F7", "F8", "FZ", "CZ", "PZ", "P3", "P4", "O1", "O2", "OZ"}
 _EEG_CHANNELS |= {f"T{i}" for i in range(3, 9)}
 _OTHER_CHANNELS |= _EEG_CHANNELS
@@ -74,10 +74,12 @@ def is_other_channel(name: str) -> bool:
 
 
 def eeg_channels(names: Iterable[str]) -> set[str]:
-    """Return which of a recording's channels are an EEG's, among them C3 and C4 where there are others of it."""
+    """Return which of a recording's channels are an EEG's, among them C3 and C4 if no other chest lead is called so."""
     plain = {name: name.strip().upper() for name in names}
     eeg = {name for name, own in plain.items() if own in _EEG_CHANNELS}
-    return eeg | {name for name, own in plain.items() if eeg and re.fullmatch(r"C[1-6]", own)}
+    if eeg or not {"C1", "C2", "C5", "C6"} & {*plain.values()}:
+        eeg |= {name for name, own in plain.items() if own in ("C3", "C4")}
+    return eeg
 
 
 def canonical_leads(names: Iterable[str]) -> tuple[str, ...]:

@@ -85,6 +85,8 @@ def run_predict(arguments: PredictArguments) -> None:
         if picture is not None:
             try:
                 ask.draw(recording, answer, picture)
+                if isinstance(write, TextWriter):
+                    tqdm.write(f"  drawn: {picture}")
             except FAILURES as error:
                 failures.add(path, error)
     failures.end()
@@ -143,8 +145,11 @@ def in_flags() -> Iterator[None]:
         yield
     except ValueError as error:
         words = str(error)
-        if "lead_names=" in words:
+        if "lead_names=" in words or "lead names" in words:
             words = re.sub(r"\bNone\b", "-", words)
+        words = re.sub(
+            r", or pass the signal as an array[^:]*|, or pass a corpus row or a path, which [^:]*", "", words
+        )
         words = re.sub(r"crop='windows'", "--windows", words)
         words = re.sub(r"\b(sampling_rate|lead_names|units)=('(\w+)')?", _flag, words)
         raise ValueError(words) from error
@@ -189,18 +194,32 @@ def read_labels(labels: Sequence[str]) -> list[str] | dict[str, list[str]] | Non
         text = Path(labels[0]).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{labels[0]!r} is not a text in UTF-8 with a label a line: save it as one") from error
+    if Path(labels[0]).suffix in (".csv", ".tsv", ".json"):
+        raise ValueError(
+            f"{labels[0]!r} is no file of labels: write a label a line (.txt), or phrases by label (.yaml)"
+        )
     if Path(labels[0]).suffix in (".yaml", ".yml"):
-        try:
-            read = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{labels[0]!r} cannot be read as YAML: {error}") from error
-        if not isinstance(read, dict) or not read or not all(isinstance(own, (str, list)) for own in read.values()):
-            raise ValueError(f"{labels[0]!r} must have labels with their phrases, as `infarction: [inferior infarct.]`")
-        return {str(label): [own] if isinstance(own, str) else own for label, own in read.items()}
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        return _read_phrases(text, labels[0])
+    lines = [line.strip().strip("\"'") for line in text.splitlines() if line.strip() and line.strip()[0] != "#"]
     if not lines:
         raise ValueError(f"{labels[0]!r} has no labels: write one a line")
     return lines
+
+
+def _read_phrases(text: str, name: str) -> dict[str, list[str]]:
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{name!r} cannot be read as YAML: {error}") from error
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    labels = [label.value for label, _ in pairs]  # as it is written: `no` is a word here
+    phrases = [own.value if isinstance(own, yaml.SequenceNode) else [own] for _, own in pairs]
+    texts = [[one.value for one in own] for own in phrases]
+    if not labels or not all(isinstance(one, str) and one for own in [labels, *texts] for one in own):
+        raise ValueError(f"{name!r} must have labels with their phrases, as `infarction: [inferior infarct.]`")
+    if len({*labels}) < len(labels):
+        raise ValueError(f"{name!r} has a label twice: put all its phrases into one list")
+    return dict(zip(labels, texts, strict=True))
 
 
 def picture_paths(picture: str | None, paths: Sequence[Path]) -> list[Path | None]:
@@ -266,7 +285,8 @@ class _Asking:
             # Scores of a part without a heart beat mean nothing, and are not drawn.
             drawn = [(start, {} if remark else scores) for start, scores, remark in over_time(answer["windows"])]
             values = np.array([[scores.get(label, np.nan) for label in labels] for _, scores in drawn])
-            figure = plot_scores([start for start, _ in drawn], values, labels, title=title)
+            times = [start for start, _ in drawn]
+            figure = plot_scores(times, values, labels, title=title, remarks=answer["remarks"])
         else:
             figure = plot_ecg(
                 recording.signal_mv,

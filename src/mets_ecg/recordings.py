@@ -82,6 +82,7 @@ class _Stated:
     record_id: str | None = None
     path: str | None = None
     rows: Sequence | None = None  # labels of the rows, which a labelled list of lead names may refer to
+    left_out: tuple[str, ...] = ()  # channels of its file that are not among the rows
     is_dict: bool = False  # whose names are its writer's: None leaves a channel out
     is_file: bool = False  # of a file, whose missing units are integers without a gain and not millivolts
 
@@ -188,6 +189,8 @@ def read_recording(
         assumed["lead_names"] = ", ".join(default_leads)
     own_units = _units(stated.units, f"{label}: units", known_only=False)
     kept, leads, dropped = _choose_channels(names, own_names, own_units, label)
+    if stated.left_out:
+        logger.warning_once(f"channels of another rate are left out: {', '.join(stated.left_out)}")
     counts = stated.is_file or _are_whole(signal[kept])
     unit_of, assumed_unit = _agreed_units(own_units, units, names, kept, counts, label)
     if assumed_unit:
@@ -198,7 +201,7 @@ def read_recording(
             "the limb leads of a recording without lead names do not fit each other in the order that was assumed: "
             f"{assumed['lead_names']}. Pass lead_names="
         )
-    return Recording(signal_mv, rate, leads, stated.record_id, assumed, dropped)
+    return Recording(signal_mv, rate, leads, stated.record_id, assumed, (*dropped, *stated.left_out))
 
 
 def check_arguments(sampling_rate, lead_names, units) -> dict:
@@ -261,6 +264,7 @@ def _of_record(record, path: str | None) -> _Stated:
         record.units,
         record.record_id,
         path=path,
+        left_out=getattr(record, "left_out", ()),
         # A file of plain numbers is as an array of them; whole ones are numbers of a converter.
         is_file=record.units is not None or record.signal.dtype.kind in "iu",
     )

@@ -34,7 +34,10 @@ def answer_remarks(details: Mapping, *, max_duration: float | None) -> list[str]
     if silent == len(windows):
         remarks.append("no heart beat was found: the scores mean nothing")
     elif silent:
-        remarks.append(f"no heart beat was found in {silent} of {len(windows)} windows, whose scores mean nothing")
+        without = f"{silent} of {len(windows)} windows"
+        remarks.append(
+            f"no heart beat was found in {without}: their scores mean nothing, and are averaged all the same"
+        )
     deflection, (low, high) = details["largest_deflection"], USUAL_DEFLECTION
     if not low <= deflection <= high:
         size = "small" if deflection < low else "large"

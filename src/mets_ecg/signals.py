@@ -294,7 +294,7 @@ def scale_signal(signal: np.ndarray, *, scaling: str, per: str, constant: float,
 _QRS_BAND, _QRS_WINDOW, _QRS_DISTANCE, _QRS_SEGMENT, _QRS_CONTRAST = (5.0, 15.0), 0.12, 0.25, 1.5, 4.0
 
 
-def detect_qrs(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
+def detect_qrs(signal: np.ndarray, sampling_rate: float, *, height: float = 0.3) -> np.ndarray:
     """Return where QRS complexes are, in samples; none if nothing stands out as they do.
 
     The energy of all leads together from 5 to 15 Hz is averaged over 0.12 s, and its highest peaks are complexes if
@@ -305,6 +305,7 @@ def detect_qrs(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     Args:
         signal: `(leads, samples)`, millivolt; not finite where nothing was recorded.
         sampling_rate: Hz.
+        height: of the usual peak, which a peak must have to be a complex.
 
     Source: band as Pan and Tompkins, IEEE Trans. Biomed. Eng. 32 (1985) 230-236.
     """
@@ -323,4 +324,4 @@ def detect_qrs(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
     usual = np.median([segment.max() for segment in segments])
     if usual == 0 or usual < (_QRS_CONTRAST + 1 / len(signal)) * np.median(energy):
         return np.empty(0, dtype=int)
-    return find_peaks(energy, height=0.3 * usual, distance=round(_QRS_DISTANCE * sampling_rate))[0]
+    return find_peaks(energy, height=height * usual, distance=round(_QRS_DISTANCE * sampling_rate))[0]

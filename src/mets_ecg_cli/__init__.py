@@ -8,6 +8,7 @@ when the command runs.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 # name -> (module, function, one-line help, example). The arguments of `build` are `BuildArguments` in `build.py` here.
@@ -155,6 +156,9 @@ def main(argv: list[str] | None = None) -> int:
         getattr(importlib.import_module(module), function)(arguments)
     except KeyboardInterrupt as stopped:
         print(f"mets-ecg {name}: stopped{f'; {stopped}' if str(stopped) else ''}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if debug:

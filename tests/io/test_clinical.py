@@ -56,6 +56,13 @@ def test_the_limb_leads_of_a_philips_file_are_put_together(tmp_path):
     assert record.lead_names == files.STANDARD_LEADS
 
 
+def test_the_calibration_pulse_at_the_end_of_a_philips_file_is_no_ecg(tmp_path):
+    pulse = np.repeat(np.r_[np.zeros(50), np.ones(100), np.zeros(50)][None], 12, axis=0)
+    signal = np.round(np.random.default_rng(1).normal(size=(12, 1000)).cumsum(axis=1) * 0.02, 3)
+    path = files.write_philips(tmp_path, np.concatenate([signal, pulse], axis=1), files.STANDARD_LEADS, 500)
+    np.testing.assert_allclose(read_ecg(path).signal, signal, atol=1e-4)
+
+
 def test_samples_of_a_lead_that_was_off_are_missing(tmp_path):
     path = files.write_ishne(tmp_path, SIGNAL, LEADS, RATE)
     data = bytearray(path.read_bytes())
@@ -109,12 +116,16 @@ def test_channels_that_are_no_leads_are_left_out(tmp_path, caplog):
     channels += [("HR", "bpm", 500, noise), ("EMG", "mV", 500, noise), ("Resp", "Ohm", 25, noise[:50])]
     path = write_edf_channels(tmp_path / "a.edf", channels)
     recording = read_recording(str(path))
-    assert recording.lead_names == ("II", "V1") and recording.dropped_channels == ("Marker", "HR", "EMG")
-    assert "a.edf: channels of another rate are left out: Resp 25 Hz" in caplog.text
+    assert recording.lead_names == ("II", "V1")
+    assert recording.dropped_channels == ("Marker", "HR", "EMG", "Resp (25 Hz)")
+    assert "channels of another rate are left out: Resp (25 Hz)" in caplog.text
     named = read_recording(str(path), lead_names=["II", None, None, None, None])
     assert named.lead_names == ("II",)
-    path = write_edf_channels(tmp_path / "b.edf", [("ECG", "mV", 500, SIGNAL[0]), ("C3", "mV", 25, noise[:50])])
-    with pytest.raises(ValueError, match=r"b.edf: its channels have no one rate \(ECG 500 Hz, C3 25 Hz\): write"):
+    path = write_edf_channels(tmp_path / "b.edf", [("ECG II", "mV", 500, SIGNAL[0]), ("C3", "mV", 25, noise[:50])])
+    sleep = read_recording(str(path))
+    assert (sleep.lead_names, sleep.sampling_rate, sleep.dropped_channels) == (("II",), 500, ("C3 (25 Hz)",))
+    path = write_edf_channels(tmp_path / "c.edf", [("one", "mV", 500, SIGNAL[0]), ("two", "mV", 25, noise[:50])])
+    with pytest.raises(ValueError, match=r"c.edf: its channels have no one rate \(one 500 Hz, two 25 Hz\), and no one"):
         read_ecg(path)
 
 

@@ -88,6 +88,22 @@ def test_units_in_names_are_taken(tmp_path, header):
     np.testing.assert_allclose(read_recording(str(tmp_path / "units.csv"), 500).signal_mv, SIGNAL, atol=1e-4)
 
 
+def test_a_line_of_column_numbers_is_no_sample(tmp_path):
+    record = read_ecg(write(tmp_path / "pandas.csv", ["0", "1", "2"]))
+    np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-6)
+
+
+def test_what_spreadsheets_and_archives_write_around_names_is_left_out(tmp_path):
+    path = write(tmp_path / "excel.csv", [f"'{name}'" for name in LEADS], separator=";")
+    path.write_text("sep=;\n" + path.read_text())
+    assert read_ecg(path).lead_names == tuple(LEADS)
+
+
+def test_a_line_a_lead_is_turned(tmp_path):
+    record = read_ecg(write(tmp_path / "turned.csv", signal=SIGNAL.T))
+    np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-6)
+
+
 def test_a_table_in_utf_16_is_read(tmp_path):
     path = write(tmp_path / "excel.csv", LEADS, separator="\t")
     path.write_text(path.read_text(), encoding="utf-16")
@@ -129,6 +145,9 @@ def test_whole_numbers_stay_whole(tmp_path):
         ),
         ("Device,X\nI,II,V1\n1,2,3\n", r"line 2: 3 columns, the first line has 2: remove lines that are not of the ta"),
         ("time,I\n0,1.5\n2,2\n4,1\n", r"'time' rises by 2 from sample to sample, .* in ms, call it 'time \(ms\)'"),
+        ('I,II\n"1,138",0.5\n2,3\n', "line 2, column 1: '1,138' is not a number"),
+        ('"I,II\n1.5,2\n3,4\n', "has a quotation mark that is not closed"),
+        ('"' + "0.1234,2\n" * 40000, "cannot be read as a table .*: is a quotation mark not closed"),
         ("I,II\n1.5,2\n3\n", r"line 3: 1 columns, the first line has 2"),
         ("I,II\n", "a line of names and no samples"),
         ("# nothing\n\n", "is empty"),

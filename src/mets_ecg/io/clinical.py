@@ -46,6 +46,8 @@ _FATAL = re.compile(
 _HARMLESS = re.compile(
     r"median|reference beat|QRS subtraction|Section (1|7|8|10|11) |representative beat", re.IGNORECASE
 )
+# Channels of an ECG, by the names that sleep studies and archives give them.
+_ECG_CHANNEL = re.compile(r"\b(ECG|EKG)|^(M?L?[ID]{1,3}|aV[RLF]|V[1-6])$", re.IGNORECASE)
 _VOLTAGES = ("mV", "uV", "µV", "nV", "V")
 # Of SCP-ECG: sections of statements and measurements, without which the signal is whole.
 _STATEMENTS = (7, 8, 9, 10, 11)
@@ -166,14 +168,17 @@ def _without_statements(data: bytes, path: Path) -> bytes:
 def _record(record, path: Path) -> ECGRecord:
     _check_beginnings(record, path)
     exact = _exact_rates(record)
+    samples = [_samples(lead, record) for lead in record.leads]
+    if record.source_format == "sierra_xml":
+        samples = _without_pulse(samples)
     channels = [
         (
             lead.label,
             exact.get(lead.label, exact.get("", float(lead.sampling_rate))),
             None if lead.is_raw else lead.units,
-            _samples(lead, record),
+            own,
         )
-        for lead in record.leads
+        for lead, own in zip(record.leads, samples, strict=True)
     ]
     stated, found = (record.raw_metadata.get(name, 0) for name in ("ecg_size", "samples_per_lead"))  # of ISHNE
     if stated > found:
@@ -193,6 +198,15 @@ def _check_beginnings(record, path: Path) -> None:
                 f"{path}: its leads began at different times ({name} from {min(began):g} to {max(began):g}), and what "
                 "is read are leads of the same moments: export it as a simultaneous recording"
             )
+
+
+def _without_pulse(samples: list[np.ndarray]) -> list[np.ndarray]:
+    """Return Philips' leads without the calibration pulse after them, in which all are alike."""
+    if len(samples) < 2 or len({len(own) for own in samples}) > 1:
+        return samples
+    alike = np.ptp(np.stack(samples), axis=0) == 0
+    last = len(alike) - int(np.argmin(alike[::-1])) if not alike.all() else len(alike)
+    return [own[:last] for own in samples]
 
 
 def _samples(lead, record) -> np.ndarray:
@@ -222,14 +236,16 @@ def _joined(channels: list[tuple], path: Path, *, sex: str, age, start) -> ECGRe
     rates = {rate for _, rate, _, _ in channels}
     if len(rates) > 1:
         rates = {rate for _, rate, unit, _ in channels if unit in _VOLTAGES}
+    if len(rates) > 1:
+        rates = {rate for name, rate, unit, _ in channels if unit in _VOLTAGES and _ECG_CHANNEL.search(name)}
     if len(rates) != 1 or min(rates) <= 0:
         said = ", ".join(f"{name} {rate:g} Hz" for name, rate, _, _ in channels)
         raise ValueError(
-            f"{path}: its channels have no one rate ({said}): write the leads of the ECG to a file of their own"
+            f"{path}: its channels have no one rate ({said}), and no one of them is called an ECG's: write the leads "
+            "of the ECG to a file of their own"
         )
-    if others := [f"{name} {rate:g} Hz" for name, rate, _, _ in channels if rate not in rates]:
-        _logger.warning("%s: channels of another rate are left out: %s", path, ", ".join(others))
-        channels = [channel for channel in channels if channel[1] in rates]
+    others = tuple(f"{name} ({rate:g} Hz)" for name, rate, _, _ in channels if rate not in rates)
+    channels = [channel for channel in channels if channel[1] in rates]
     lengths = {len(samples) for _, _, _, samples in channels}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"{path}: its channels differ in length, {', '.join(map(str, sorted(lengths)))} samples")
@@ -239,6 +255,7 @@ def _joined(channels: list[tuple], path: Path, *, sex: str, age, start) -> ECGRe
         lead_names=tuple(name for name, _, _, _ in channels),
         units=tuple(unit or None for _, _, unit, _ in channels),
         record_id=os.path.splitext(path.name)[0],
+        left_out=others,
         **parse_age("" if age is None else str(age)),
         sex=parse_sex(sex or ""),
         start_time=None if start is None else start.isoformat(),

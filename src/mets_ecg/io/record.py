@@ -29,6 +29,7 @@ class ECGRecord:
         age_over_89: True also where the file says only that; None where the age is not known.
         sex: None where it is not known.
         start_time: of the recording, in ISO 8601; only a time, `"10:36:00"`, or only a date where the file has no more.
+        left_out: channels of the file that are not among the rows.
     """
 
     signal: np.ndarray
@@ -40,6 +41,7 @@ class ECGRecord:
     age_over_89: bool | None = None
     sex: Literal["male", "female"] | None = None
     start_time: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

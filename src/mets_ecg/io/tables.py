@@ -44,16 +44,27 @@ def read_text_table(path: Path) -> ECGRecord:
         lines = text.decode("utf-16" if text[:2] in UTF_16 else "utf-8-sig").splitlines()
     except UnicodeDecodeError:
         lines = text.decode("latin-1").splitlines()
-    lines = [(number, line) for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
+    numbered = enumerate(lines, start=1)
+    lines = [(number, line) for number, line in numbered if line.strip() and not line.startswith(("#", "sep="))]
     if not lines:
         raise ValueError(f"{path} is empty")
     delimiter = _delimiter([line for _, line in lines[:20]])
     decimal_comma = delimiter != "," and any("," in line for _, line in lines[1:20])
-    rows = [(number, cells) for (number, _), cells in zip(lines, csv.reader((line for _, line in lines), delimiter=delimiter), strict=True)]  # fmt: skip  # noqa: E501
-    names = None
-    if any(_number(cell, decimal_comma) is None for cell in rows[0][1]):
-        names, rows = [cell.strip() for cell in rows[0][1]], rows[1:]
+    try:
+        cells = list(csv.reader((line for _, line in lines), delimiter=delimiter))
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as a table ({error}): is a quotation mark not closed?") from error
+    if len(cells) != len(lines):
+        raise ValueError(f"{path} has a quotation mark that is not closed")
+    rows = [(number, own) for (number, _), own in zip(lines, cells, strict=True)]
+    names, first = None, [cell.strip() for cell in rows[0][1]]
+    if any(_number(cell, decimal_comma) is None for cell in first):
+        names, rows = [name.strip("'\"") for name in first], rows[1:]
+    elif len(first) > 2 and first == [str(i) for i in range(len(first))]:
+        rows = rows[1:]  # numbers of columns, as pandas writes them
     values = _values(rows, decimal_comma, path, len(names) if names else None)
+    if names is None and values.shape[1] > len(values):
+        values = values.T  # a line a lead
     return _record(values, names, path)
 
 
@@ -88,11 +99,12 @@ def _values(rows: list, decimal_comma: bool, path: Path, width: int | None) -> n
                 f"{path}, line {number}: {len(cells)} columns, the first line has {width}: remove lines that are not "
                 "of the table, or let them begin with #"
             )
+    mark = "," if decimal_comma else "."
     source = io.StringIO(
-        "\n".join(",".join(cell.strip().replace(",", ".") or "nan" for cell in cells) for _, cells in rows)
+        "\n".join(";".join(cell.strip().replace(mark, ".") or "nan" for cell in own) for _, own in rows)
     )
     try:
-        return np.loadtxt(source, delimiter=",", ndmin=2)
+        return np.loadtxt(source, delimiter=";", ndmin=2)
     except ValueError:
         pass
     values = np.empty((len(rows), width))
@@ -152,7 +164,8 @@ def _rate(time: np.ndarray, unit: str, path: Path, name: str) -> float:
         worst = int(np.abs(steps - usual).argmax())
         raise ValueError(
             f"{path}: {name!r} does not rise evenly, from sample {worst} to the next by {steps[worst]:g} and usually "
-            f"by {usual:g}: samples are missing; resample it first"
+            f"by {np.median(steps):g}. If samples are missing resample it first; if the times are rounded remove that "
+            "column, and state the sampling rate"
         )
     rate = 1 / (usual * _SECONDS.get(unit, 1.0))
     if rate < _SLOWEST and unit not in _SECONDS:
