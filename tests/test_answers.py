@@ -21,8 +21,10 @@ def make_answer(*windows, **fields):
 
 
 def test_over_time_parts_that_were_left_out_stand_in_their_place():
-    rows = list(over_time([window(0, 10), window(20, 30, num_qrs=0)]))
-    assert [(start, remark) for start, _, remark in rows] == [(0, ""), (10, "left out"), (20, "no beat")]
+    rows = over_time({"windows": [window(0, 10), window(20, 30, num_qrs=0)], "duration": 60.0})
+    assert [(start, remark) for start, _, remark in rows] == [
+        (0, ""), (10, "left out"), (20, "no beat"), (30, "left out"),
+    ]  # fmt: skip
     assert rows[1][1] == {} and rows[2][1] == {"atrial fibrillation": 0.75, "normal ecg": 0.25}
 
 
@@ -34,10 +36,12 @@ def write(writer, *answers, capsys) -> str:
 
 def test_text_is_as_wide_as_the_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
-    long = make_answer(window(0, 10), window(10, 20), remarks=["assumed: lead_names " + "I, II, III, " * 8])
+    long = make_answer(
+        window(0, 10), window(10, 20), duration=20.0, remarks=["assumed: lead_names " + "I, II, III, " * 8]
+    )
     text = write(TextWriter(windows=True), long, capsys=capsys)
     lines = text.splitlines()
-    assert lines[0] == "a.npy: 30.0 s at 500 Hz, read 0.0 to 20.0 s by 2 windows"
+    assert lines[0] == "a.npy: 20.0 s at 500 Hz, read 0.0 to 20.0 s by 2 windows"
     assert lines[1:3] == ["    1  0.75  atrial fibrillation", "    2  0.25  normal ecg"]
     assert lines[-3:] == ["    from s     1     2", "         0  0.75  0.25", "        10  0.75  0.25"]
     assert all(len(line) <= 60 for line in lines)

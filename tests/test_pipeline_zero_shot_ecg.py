@@ -400,6 +400,14 @@ def test_flat_leads_and_a_calibration_pulse_do_not_mislead_the_details(pipe, ptb
     assert pipe(np.concatenate([pulse, signal], axis=1), **asked)["limb_lead_error"] < 0.1
 
 
+def test_a_flat_lead_in_one_window_does_not_hide_that_leads_are_swapped(pipe, ptb_xl_source):
+    signal = np.tile(read_wfdb(ptb_xl_source / "records500/00000/00338_hr").signal, 3)
+    signal[[3, 4]] = signal[[4, 3]]
+    signal[0, :5000] = 0.0
+    asked = {"candidate_labels": LABELS, "sampling_rate": 500, "return_details": True, "crop": "windows"}
+    assert pipe(signal, **asked)["limb_lead_error"] > 0.3
+
+
 def test_details_of_noise_say_that_there_is_no_heart_beat(pipe):
     answer = pipe(noise(), candidate_labels=LABELS, sampling_rate=100, return_details=True)
     assert answer["qrs_found"] is False and answer["windows"][0]["num_qrs"] == 0
@@ -452,6 +460,10 @@ def test_several_sets_of_labels_are_embedded_once_each(pipe, monkeypatch):
     first = [pipe(noise(), candidate_labels=labels, sampling_rate=100) for labels in sets]
     again = [pipe(noise(), candidate_labels=labels, sampling_rate=100) for labels in sets]
     assert len(asked) == 4 and first == again
+    for i in range(30):  # asked now and then, the first set is kept
+        pipe(noise(), candidate_labels=["sinus rhythm", f"other {i}"], sampling_rate=100)
+        pipe(noise(), candidate_labels=sets[0], sampling_rate=100)
+    assert len(asked) == 34
 
 
 def test_a_crop_of_the_call_reads_the_whole_recording(pipe):

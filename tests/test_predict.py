@@ -188,6 +188,24 @@ def test_scores_are_told_where_a_picture_cannot_be_drawn(folder, tiny_checkpoint
     assert (tmp_path / "drawn" / "00012_lr.png").is_file()
 
 
+def test_labels_on_their_own_have_no_threshold(folder, tiny_checkpoint, capsys):
+    flags = ["--model", tiny_checkpoint, "--labels", *LABELS]
+    assert predict(folder / "00012_lr", *flags, "--multi-label") == 0
+    said = "each label was judged on its own: such scores rank recordings, and have no threshold"
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert predict(folder / "00012_lr", *flags) == 0
+    assert "on its own" not in capsys.readouterr().out
+
+
+def test_flags_name_the_channels_of_several_files(tiny_checkpoint, tmp_path, capsys):
+    table = "I,II,foo\n" + "\n".join(f"{i % 7 / 10:.2f},{i % 11 / 10:.2f},0.5" for i in range(1000))
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text(table)
+    flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--sampling-rate", 100, "--lead-names", "I,II,-"]
+    assert predict(tmp_path / "a.csv", tmp_path / "b.csv", *flags, "--json") == 0
+    assert [json.loads(line)["dropped_channels"] for line in capsys.readouterr().out.splitlines()] == [["foo"]] * 2
+
+
 def test_windows_are_averaged_and_what_is_masked_in_any_is_said(tiny_checkpoint, ptb_xl_source, tmp_path, capsys):
     signal = np.tile(wfdb.rdrecord(str(ptb_xl_source / "records100" / "00000" / "00012_lr")).p_signal.T, 2)
     signal[6, 1000:] = 0.0
@@ -216,11 +234,11 @@ def test_a_long_recording_is_asked_over_time(tiny_checkpoint, ptb_xl_source, tmp
     assert all({own["label"] for own in window["scores"]} == set(LABELS) for window in answer["windows"])
     assert (tmp_path / "long.png").stat().st_size > 10_000
     assert predict(tmp_path / "long.npz", *flags) == 0
-    *table, drawn = [line.split() for line in capsys.readouterr().out.splitlines()[-4:]]
+    *table, drawn = [line.split() for line in capsys.readouterr().out.splitlines()[-5:]]
     assert drawn == ["drawn:", str(tmp_path / "long.png")]
-    assert [line[0] for line in table] == ["0", "7", "21"]
+    assert [line[0] for line in table] == ["0", "7", "21", "28"]
     assert len(table[0]) == len(table[2]) == 1 + len(LABELS)
-    assert table[1][1:] == ["-"] * len(LABELS) + ["left", "out"]
+    assert table[1][1:] == table[3][1:] == ["-"] * len(LABELS) + ["left", "out"]
 
 
 @pytest.mark.parametrize(

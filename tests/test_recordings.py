@@ -412,13 +412,19 @@ def test_an_inverted_lead_is_not_read_as_the_lead():
 def test_an_eeg_s_c3_and_c4_are_no_chest_leads(caplog):
     """As sleep studies have them beside one ECG lead; beside C1 and C2 they are V3 and V4."""
     signal = noise(5)
-    recording = read_recording(signal, 100, lead_names=["F3", "C3", "C4", "O1", "II"])
-    assert recording.lead_names == ("II",) and recording.dropped_channels == ("F3", "C3", "C4", "O1")
-    assert "left out: F3, C3, C4, O1" in caplog.text
-    two = read_recording(signal[:3], 100, lead_names=["C3", "C4", "II"])
-    assert two.lead_names == ("II",) and two.dropped_channels == ("C3", "C4")
-    chest = read_recording(signal[:4], 100, lead_names=["C1", "C2", "C3", "C4"])
+    recording = read_recording(ECGRecord(signal, 100.0, ("T3", "C3", "C4", "O1", "II"), "mV"))
+    assert recording.lead_names == ("II",) and recording.dropped_channels == ("T3", "C3", "C4", "O1")
+    assert "left out: T3, C3, C4, O1" in caplog.text
+    assert read_recording(ECGRecord(signal[:3], 100.0, ("C3", "C4", "II"), "mV")).lead_names == ("II",)
+    assert read_recording(ECGRecord(signal[:4], 100.0, ("EOG-L", "F4-M1", "C4", "II"), "mV")).lead_names == ("II",)
+    chest = read_recording(ECGRecord(signal[:4], 100.0, ("C1", "C2", "C3", "C4"), "mV"))
     assert chest.lead_names == ("V1", "V2", "V3", "V4")
+    assert read_recording(ECGRecord(signal[:2], 100.0, ("II", "C4"), "mV")).lead_names == ("II", "V4")
+    assert read_recording(signal[:3], 100, lead_names=["C3", "C4", "II"]).lead_names == (
+        "V3",
+        "V4",
+        "II",
+    )  # who says so
     record = ECGRecord(signal, 100.0, ("F3", "C3", "C4", "O1", "ECG"), "mV")
     assert read_recording(record, lead_names=[None, None, None, None, "II"]).lead_names == ("II",)
 

@@ -9,15 +9,17 @@ def window(start, stop, *, num_qrs=10, masked=None, derived=()):
     return {"start": start, "stop": stop, "num_qrs": num_qrs, "masked": masked or {}, "derived": list(derived)}
 
 
-def remarks(*windows, max_duration=10.0, **fields):
+def remarks(*windows, max_duration=10.0, whole=True, **fields):
     details = {"windows": list(windows), "limb_lead_error": 0.01, "largest_deflection": 1.5, "assumed": {}}
-    return answer_remarks(details | {"dropped_channels": []} | fields, max_duration=max_duration)
+    details |= {"dropped_channels": [], "duration": windows[-1]["stop"]}
+    return answer_remarks(details | fields, max_duration=max_duration, whole=whole)
 
 
 def test_of_a_plain_recording_nothing_is_said():
     assert remarks(window(0, 10)) == []
     assert remarks(window(0, 10), limb_lead_error=None) == []
     assert remarks(window(0, 1.2), max_duration=None) == []  # of a model that takes any length
+    assert remarks(window(25, 35), duration=60.0, whole=False) == []  # the middle was asked for
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,8 @@ def test_of_a_plain_recording_nothing_is_said():
         ),
         ([window(0, 10, derived=["III", "aVR"])], {}, "derived: III, aVR"),
         ([window(0, 1.2)], {}, "short: 1.2 s were read, and the model takes 10 s"),
-        ([window(0, 10), window(20, 30)], {}, "not usable, and left out: 10.0 s between the windows"),
+        ([window(0, 10), window(20, 30)], {}, "not usable, and left out: 10.0 s of 30.0 s"),
+        ([window(10, 20)], {"duration": 60.0}, "not usable, and left out: 50.0 s of 60.0 s"),
         ([window(0, 10)], {"assumed": {"units": "mV"}}, "assumed: units mV"),
         ([window(0, 10)], {"dropped_channels": ["Resp"]}, "left out: Resp"),
     ],

@@ -17,13 +17,12 @@ from .remarks import gaps
 _NARROWEST = 40
 
 
-def over_time(windows: Sequence[dict]) -> Iterator[tuple[float, dict[str, float], str]]:
-    """Yield when each window begins (s), its scores by label and a remark; parts that were left out have no scores."""
-    left_out = {id(after): before["stop"] for before, after in gaps(windows)}
-    for window in windows:
-        if id(window) in left_out:
-            yield left_out[id(window)], {}, "left out"
-        yield window["start"], by_label(window["scores"]), "" if window["num_qrs"] else "no beat"
+def over_time(answer: Mapping) -> list[tuple[float, dict[str, float], str]]:
+    """Return when each window begins (s), its scores by label and a remark; parts that were left out have no scores."""
+    windows = answer["windows"]
+    rows = [(window["start"], by_label(window["scores"]), "" if window["num_qrs"] else "no beat") for window in windows]
+    rows += [(start, {}, "left out") for start, _ in gaps(windows, answer["duration"])]
+    return sorted(rows, key=lambda row: row[0])
 
 
 def by_label(scores: Iterable[dict]) -> dict[str, float]:
@@ -53,7 +52,7 @@ class CSVWriter:
         if "error" in answer:
             self.writer.writerow(row)
         elif self.windows:
-            for start, scores, remark in over_time(answer["windows"]):
+            for start, scores, remark in over_time(answer):
                 self.writer.writerow(row | self._cells(scores) | {"start": f"{start:g}", "remark": remark})
         else:
             found = {"duration": f"{answer['duration']:g}", "qrs_found": answer["qrs_found"]}
@@ -91,6 +90,6 @@ class TextWriter:
             if len(labels) < len(answer["scores"]):
                 yield f"  over time the first {len(labels)}; all of them by --csv, --json or in a wider terminal"
             yield "    from s" + "".join(f"{i + 1:6}" for i in range(len(labels)))
-            for start, scores, remark in over_time(windows):
+            for start, scores, remark in over_time(answer):
                 cells = (f"{scores[label]:6.2f}" if label in scores else "     -" for label in labels)
                 yield f"{start:10.0f}{''.join(cells)}  {remark}".rstrip()

@@ -42,10 +42,11 @@ _OTHER_CHANNELS |= {f"V{i}R" for i in range(1, 10)}
 _OTHER_CHANNELS |= {"ABP", "ART", "ARTP", "BP", "CVP", "IBP", "ICP", "NBP", "NIBP", "PAP", "RAP"}  # pressures
 _OTHER_CHANNELS |= {"CO2", "ETCO2", "PLETH", "PPG", "RESP", "RESPIRATION", "SAO2", "SPO2"}
 _OTHER_CHANNELS |= {"EDA", "EEG", "EMG", "EOG", "GSR", "PCG", "TEMP"}
-# Places of the 10-20 system, of sleep studies. C3 and C4 without C1, C2, C5 and C6 are such too, and no chest leads.
+# Places of the 10-20 system, of sleep studies; and what else these have, beside which C3 and C4 are no chest leads.
 _EEG_CHANNELS = {"FP1", "FP2", "F3", "F4", "F7", "F8", "FZ", "CZ", "PZ", "P3", "P4", "O1", "O2", "OZ"}
 _EEG_CHANNELS |= {f"T{i}" for i in range(3, 9)}
 _OTHER_CHANNELS |= _EEG_CHANNELS
+_OF_SLEEP_STUDIES = re.compile(r"(EEG|EOG|EMG|CHIN|LOC|ROC|[EMA][12])\b|[FCOPT][P1-8Z]{1,2}-[AM][12]")
 
 
 def canonical_lead(name: str) -> str:
@@ -74,10 +75,13 @@ def is_other_channel(name: str) -> bool:
 
 
 def eeg_channels(names: Iterable[str]) -> set[str]:
-    """Return which of a recording's channels are an EEG's, among them C3 and C4 if no other chest lead is called so."""
+    """Return which of a recording's channels are a sleep study's beside its ECG, as `O1`, `F4-M1` and `EOG-L`.
+
+    C3 and C4 are so beside others, or where both are there and no other channel is called C.
+    """
     plain = {name: name.strip().upper() for name in names}
-    eeg = {name for name, own in plain.items() if own in _EEG_CHANNELS}
-    if eeg or not {"C1", "C2", "C5", "C6"} & {*plain.values()}:
+    eeg = {name for name, own in plain.items() if own in _EEG_CHANNELS or _OF_SLEEP_STUDIES.match(own)}
+    if eeg or {own for own in plain.values() if re.fullmatch("C[1-6]", own)} == {"C3", "C4"}:
         eeg |= {name for name, own in plain.items() if own in ("C3", "C4")}
     return eeg
 

@@ -73,7 +73,10 @@ class ECGPipeline(ChunkPipeline):
         (label, ecg), extractor = named_ecg, self.feature_extractor
         recording = read_recording(ecg, default_leads=extractor.lead_names, label=label, **arguments)
         windows = extractor.windows(recording, crop=crop, label=label)
-        details = _details(recording, windows, extractor.max_duration) if return_details else None
+        details = None
+        if return_details:
+            whole = (crop or extractor.crop) == "windows"
+            details = _details(recording, windows, max_duration=extractor.max_duration, whole=whole)
         bar = tqdm(windows, unit="window", leave=False, disable=None if len(windows) > 100 else True)
         for i, window in enumerate(bar, start=1):
             features = {name: torch.from_numpy(value) for name, value in extractor.batch([window]).items()}
@@ -120,12 +123,13 @@ def _ranked(labels: Sequence[str], scores: torch.Tensor, top_k: int | None) -> l
     return [{"label": label, "score": score} for label, score in ranked[:top_k]]
 
 
-def _details(recording: Recording, windows: list[ECGWindow], max_duration: float | None) -> dict:
+def _details(recording: Recording, windows: list[ECGWindow], *, max_duration: float | None, whole: bool) -> dict:
     rate, parts, errors, deflections = recording.sampling_rate, [], [], []
     for window in windows:
         signal = recording.signal_mv[:, round(window.start * rate) : round(window.stop * rate)]
         errors.append(limb_lead_error(signal, recording.lead_names))
-        used = signal[[window.lead_status.get(name) == "recorded" for name in recording.lead_names]]
+        used = signal[[window.lead_status.get(name, "recorded") == "recorded" for name in recording.lead_names]]
+        used = used[np.isfinite(used).any(axis=1)]
         deflections.append(float(np.nanmax(np.abs(used - np.nanmedian(used, axis=1, keepdims=True)))))
         parts.append(
             {
@@ -139,6 +143,7 @@ def _details(recording: Recording, windows: list[ECGWindow], max_duration: float
                 },
             }
         )
+    known = [error for error in errors if error is not None]
     details = {
         "record_id": recording.record_id,
         "sampling_rate": rate,
@@ -146,9 +151,9 @@ def _details(recording: Recording, windows: list[ECGWindow], max_duration: float
         "assumed": dict(recording.assumed),
         "dropped_channels": list(recording.dropped_channels),
         # The usual one of the windows: a calibration pulse or an artefact says nothing of how the leads are called.
-        "limb_lead_error": None if None in errors else statistics.median(errors),
+        "limb_lead_error": statistics.median(known) if known else None,
         "largest_deflection": statistics.median(deflections),
         "qrs_found": any(part["num_qrs"] > 0 for part in parts),
         "windows": parts,
     }
-    return {**details, "remarks": answer_remarks(details, max_duration=max_duration)}
+    return {**details, "remarks": answer_remarks(details, max_duration=max_duration, whole=whole)}

@@ -182,7 +182,8 @@ class ZeroShotECGClassificationPipeline(ECGPipeline):
             with _TOKENIZER_LOCK, self.device_placement():
                 vectors = embed_phrases(self.model, processor, texts)
             kept = _LabelEmbeds(asked, weights, vectors)
-            self._label_embeds = (kept, *(own for own in sets if own.asked != asked))[:_KEPT_LABEL_SETS]
+            sets = tuple(own for own in sets if own.are_of(self.model))
+        self._label_embeds = (kept, *(own for own in sets if own.asked != asked))[:_KEPT_LABEL_SETS]
         return kept.vectors[: len(phrases)], kept.vectors[-1][0] if neutral else None
 
 

@@ -198,7 +198,7 @@ def plot_scores(
     figure.get_layout_engine().set(rect=(0, below / figure.get_figheight(), 1, 1 - below / figure.get_figheight()))
     figure.text(0.01, 0.05 / figure.get_figheight(), "\n".join(lines), fontsize=8.5, color=_INK, va="bottom")
     FigureCanvasAgg(figure)
-    longest = max(times, default=0)
+    longest = max(times)
     unit, seconds = ("h", 3600.0) if longest >= 7200 else ("min", 60.0) if longest >= 120 else ("s", 1.0)
     parts = np.array_split(np.arange(len(times)), min(len(times), 400))
     x = [times[part[0]] / seconds for part in parts]

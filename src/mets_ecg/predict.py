@@ -39,10 +39,9 @@ _FILE_NAME = re.compile(r"\.(txt|csv|tsv|ya?ml|json|md|docx?|xlsx?|pdf)$", re.IG
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what remarks say of each answer, and the progress of loading a small model."""
+    """Leave out what remarks say of each answer."""
     loggers = [logging.getLogger(f"mets_ecg.{name}") for name in ("feature_extraction_ecg", "recordings")]
-    levels, bars = [one.level for one in loggers], is_progress_bar_enabled()
-    disable_progress_bar()
+    levels = [one.level for one in loggers]
     for one in loggers:
         one.setLevel(logging.ERROR)
     try:
@@ -50,7 +49,17 @@ def _quiet() -> Iterator[None]:
     finally:
         for one, level in zip(loggers, levels, strict=True):
             one.setLevel(level)
-        if bars:
+
+
+@contextlib.contextmanager
+def _no_progress() -> Iterator[None]:
+    """Leave out the progress of loading, which is over at once."""
+    shown = is_progress_bar_enabled()
+    disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
             enable_progress_bar()
 
 
@@ -76,7 +85,7 @@ def run_predict(arguments: PredictArguments) -> None:
         try:
             alone = len(paths) == 1
             recording = read_file(path, arguments, alone=alone, default_leads=ask.extractor.lead_names)
-            with in_flags():
+            with in_flags(path):
                 answer = ask(recording, str(path))
         except FAILURES as error:
             write({"file": str(path), "error": failures.add(path, error)})
@@ -126,25 +135,26 @@ def read_file(path: Path, arguments: RecordingArguments, *, alone: bool, **optio
         ValueError, OSError, ImportError: as `read_recording`; the way out is told in flags.
     """
     stated = {name: value for name, value in arguments.stated().items() if value is not None}
-    with in_flags():
-        if stated and not alone:
-            record = read_ecg(path)
+    with in_flags(path):
+        record = read_ecg(path)
+        if not alone:
             says = {
                 "sampling_rate": record.sampling_rate is not None,
-                "lead_names": any(map(is_lead, record.lead_names or ())),
-                "units": record.units is not None and any(record.units),
+                "lead_names": record.lead_names is not None and all(map(is_lead, record.lead_names)),
+                "units": record.units is not None and all(record.units),
             }
             stated = {name: value for name, value in stated.items() if not says[name]}
-        return read_recording(str(path), **stated, **options, label=str(path))
+        recording = read_recording(replace(record, record_id=str(path)), **stated, **options)
+        return replace(recording, record_id=record.record_id)
 
 
 @contextlib.contextmanager
-def in_flags() -> Iterator[None]:
+def in_flags(path: Path) -> Iterator[None]:
     """Tell the ways out of an error, which are arguments in Python, as flags of the command."""
     try:
         yield
     except ValueError as error:
-        words = str(error)
+        words = str(error).replace(str(path), "\0")
         if "lead_names=" in words or "lead names" in words:
             words = re.sub(r"\bNone\b", "-", words)
         words = re.sub(
@@ -152,7 +162,7 @@ def in_flags() -> Iterator[None]:
         )
         words = re.sub(r"crop='windows'", "--windows", words)
         words = re.sub(r"\b(sampling_rate|lead_names|units)=('(\w+)')?", _flag, words)
-        raise ValueError(words) from error
+        raise ValueError(words.replace("\0", str(path))) from error
 
 
 def _flag(match: re.Match) -> str:
@@ -259,7 +269,8 @@ class _Asking:
         if not checkpoint.classifies and labels is None:
             raise ValueError('say what is asked, by --labels "atrial fibrillation" "normal ecg", or a file of labels')
         task = "ecg-classification" if checkpoint.classifies else "zero-shot-classification"
-        self.pipeline = pipeline(task, model=checkpoint.name)
+        with _no_progress():
+            self.pipeline = pipeline(task, model=checkpoint.name)
         self.extractor, self.arguments = checkpoint.feature_extractor, arguments
         self.labels = list(labels or self.pipeline.model.config.id2label.values())
         self.on_its_own = labels is not None and (arguments.multi_label or len(labels) == 1)
@@ -283,7 +294,7 @@ class _Asking:
         if self.arguments.over_time:
             labels = [one["label"] for one in answer["scores"]]
             # Scores of a part without a heart beat mean nothing, and are not drawn.
-            drawn = [(start, {} if remark else scores) for start, scores, remark in over_time(answer["windows"])]
+            drawn = [(start, {} if remark else scores) for start, scores, remark in over_time(answer)]
             values = np.array([[scores.get(label, np.nan) for label in labels] for _, scores in drawn])
             times = [start for start, _ in drawn]
             figure = plot_scores(times, values, labels, title=title, remarks=answer["remarks"])

@@ -188,11 +188,13 @@ def read_recording(
         names = list(default_leads)
         assumed["lead_names"] = ", ".join(default_leads)
     own_units = _units(stated.units, f"{label}: units", known_only=False)
-    kept, leads, dropped = _choose_channels(names, own_names, own_units, label)
+    kept, leads, dropped = _choose_channels(names, own_names, own_units, stated, label)
     if stated.left_out:
         logger.warning_once(f"channels of another rate are left out: {', '.join(stated.left_out)}")
-    counts = stated.is_file or _are_whole(signal[kept])
-    unit_of, assumed_unit = _agreed_units(own_units, units, names, kept, counts, label)
+    whole = _are_whole(signal[kept])
+    unit_of, assumed_unit = _agreed_units(
+        own_units, units, names, kept, whole=whole, is_file=stated.is_file, label=label
+    )
     if assumed_unit:
         assumed["units"] = "mV"
     signal_mv = to_millivolt(signal[kept], unit_of)
@@ -455,16 +457,17 @@ def _check_names_agree(own: list, call: list, label: str) -> None:
 
 
 def _choose_channels(
-    names: list, own: list | None, units: str | list | None, label: str
+    names: list, own: list | None, units: str | list | None, stated: _Stated, label: str
 ) -> tuple[list[int], tuple[str, ...], tuple[str, ...]]:
     """Return which rows are leads, their standard names, and what the other channels are called.
 
-    Beside channels in a unit of voltage, one in another unit or in none is no lead, unless it is called as one.
+    Of a file, beside channels in a unit of voltage, one in another unit or in none is no lead, unless it is called as
+    one. Whoever names C3 himself, in a call or in a dict, means the chest lead.
     """
-    volts = [unit in UNITS_PER_MILLIVOLT for unit in units] if isinstance(units, list) else []
+    volts = [unit in UNITS_PER_MILLIVOLT for unit in units] if isinstance(units, list) and stated.is_file else []
     volts = volts if len(volts) == len(names) and any(volts) else [True] * len(names)
     named = [i for i, name in enumerate(names) if name is not None]
-    eeg = eeg_channels(name for name in own or names if name)
+    eeg = set() if own is None or stated.is_dict else eeg_channels(name for name in own if name)
     others = [i for i in named if names[i] in eeg or is_other_channel(names[i]) or not (volts[i] or is_lead(names[i]))]
     kept = [i for i in named if i not in others]
     if others:
@@ -503,10 +506,12 @@ def _units(units, what: str, *, known_only: bool = True) -> str | list | None:
         return units
 
 
-def _agreed_units(own, call, names: list, kept: list[int], counts: bool, label: str) -> tuple[list[str], bool]:
+def _agreed_units(
+    own, call, names: list, kept: list[int], *, whole: bool, is_file: bool, label: str
+) -> tuple[list[str], bool]:
     """Return the unit of each lead that is kept, and whether it was assumed for any of them.
 
-    Samples without a unit that are `counts` of a converter are in none; others are assumed to be in mV.
+    Whole numbers without a unit are a converter's. Those of files whose other leads have one are not assumed either.
     """
 
     def each(units, whose: str) -> list:
@@ -530,10 +535,11 @@ def _agreed_units(own, call, names: list, kept: list[int], counts: bool, label: 
                 f"{label}: {names[i]} is in {unit!r}, which is not a known unit of voltage "
                 f"({', '.join(UNITS_PER_MILLIVOLT)}): if it is not an ECG lead, leave it out by None in lead_names="
             )
-        if unit is None and counts:
+        if unit is None and (whole or is_file):
+            what = ", its samples are numbers of a converter" * whole
             raise ValueError(
-                f"{label}: the unit of {names[i]} is not stated, its samples are numbers of a converter: pass units= "
-                "if they are millivolts, microvolts or volts; otherwise divide them by the gain (units per mV)"
+                f"{label}: the unit of {names[i]} is not stated{what}: pass units= if they are millivolts, microvolts "
+                "or volts; otherwise divide them by the gain (units per mV)"
             )
         assumed |= unit is None
         agreed.append(unit or "mV")

@@ -10,6 +10,7 @@ from .leads import MAX_LIMB_LEAD_ERROR
 USUAL_DEFLECTION = (0.3, 10.0)
 # A recording is short if it fills less than this part of the model's window.
 _ENOUGH = 0.6
+_SHORTEST_GAP = 0.1  # s
 
 
 def recording_remarks(assumed: Mapping[str, str], dropped_channels: Sequence[str]) -> list[str]:
@@ -22,12 +23,13 @@ def recording_remarks(assumed: Mapping[str, str], dropped_channels: Sequence[str
     return remarks
 
 
-def answer_remarks(details: Mapping, *, max_duration: float | None) -> list[str]:
+def answer_remarks(details: Mapping, *, max_duration: float | None, whole: bool) -> list[str]:
     """Return what is to be known of scores, a line each.
 
     Args:
         details: of an answer; see `ZeroShotECGClassificationPipeline.__call__`.
         max_duration: of the feature extractor, s.
+        whole: whether all of the recording was to be read.
     """
     windows, remarks = details["windows"], []
     silent = sum(not window["num_qrs"] for window in windows)
@@ -55,12 +57,13 @@ def answer_remarks(details: Mapping, *, max_duration: float | None) -> list[str]
     seconds = windows[0]["stop"] - windows[0]["start"]
     if len(windows) == 1 and max_duration is not None and seconds < _ENOUGH * max_duration:
         remarks.append(f"short: {seconds:.1f} s were read, and the model takes {max_duration:g} s")
-    if missing := sum(after["start"] - before["stop"] for before, after in gaps(windows)):
-        remarks.append(f"not usable, and left out: {missing:.1f} s between the windows")
+    if whole and (missing := sum(stop - start for start, stop in gaps(windows, details["duration"]))):
+        remarks.append(f"not usable, and left out: {missing:.1f} s of {details['duration']:.1f} s")
     return remarks + recording_remarks(details["assumed"], details["dropped_channels"])
 
 
-def gaps(windows: Sequence[Mapping]) -> list[tuple[Mapping, Mapping]]:
-    """Return the windows before and after each part that was left out."""
-    pairs = zip(windows, windows[1:], strict=False)
-    return [(before, after) for before, after in pairs if after["start"] > before["stop"] + 0.01]
+def gaps(windows: Sequence[Mapping], duration: float) -> list[tuple[float, float]]:
+    """Return from when to when, in s, there is no window."""
+    edges = [0.0, *(edge for window in windows for edge in (window["start"], window["stop"])), duration]
+    pairs = zip(edges[::2], edges[1::2], strict=True)
+    return [(start, stop) for start, stop in pairs if stop - start > _SHORTEST_GAP]

@@ -42,6 +42,16 @@ def test_a_request_is_answered_as_the_pipeline_does(trained, recording, client, 
     assert [one["score"] for one in answer] == pytest.approx([one["score"] for one in expected], abs=1e-5)
 
 
+def test_null_is_a_lead_that_was_not_recorded_and_errors_are_the_asker_s(trained, recording):
+    endpoint = handler.EndpointHandler(str(trained["tiny-mets"]))
+    signal = [*recording["signal"][:11], None]
+    parameters = {"candidate_labels": LABELS, "sampling_rate": 100}
+    assert len(endpoint({"inputs": signal, "parameters": parameters})) == 2
+    for wrong in ({"sampling_rate": "100"}, {"candidate_labels": 5}, {"nonsense": 1}):
+        with pytest.raises(ValueError):
+            endpoint({"inputs": recording["signal"], "parameters": parameters | wrong})
+
+
 @pytest.mark.parametrize(
     ("request_body", "reason"),
     [

@@ -74,9 +74,17 @@ def test_names_and_units_beside_the_array_are_taken(tmp_path, write):
     read = read_recording(str(path))
     assert not read.assumed
     np.testing.assert_allclose(read.signal_mv, SIGNAL, rtol=1e-5)
-    two = write(tmp_path / "two", SIGNAL, leads=names[:2])
-    with pytest.raises(ValueError, match=r"two.* names 2 leads \(V6, V5\) beside an array of 12: name each"):
-        read_ecg(two)
+    path = write(tmp_path / "words", SIGNAL, leads=" ".join(LEADS), units="counts")
+    assert (read_ecg(path).lead_names, read_ecg(path).units) == (tuple(LEADS), None)
+
+
+@pytest.mark.parametrize("write", WRITERS[1:])
+def test_texts_that_do_not_fit_the_array_are_not_its_own(tmp_path, write):
+    names = np.array(["Jane", "Doe"], "S" if write is write_hdf5 else object if write is write_mat else None)
+    record = read_ecg(write(tmp_path / "other", SIGNAL, names=names, unit="m", fs=500))
+    assert (record.lead_names, record.units, record.sampling_rate) == (None, "m", 500)
+    record = read_ecg(write(tmp_path / "other", SIGNAL, names=names, units=names, fs=500))
+    assert (record.lead_names, record.units) == (None, None)
 
 
 def test_names_say_which_axis_is_which(tmp_path):
@@ -90,6 +98,8 @@ def test_what_hdf5_says_of_its_array_is_taken(tmp_path):
         file["mine/ecg"].attrs["fs"] = 500
         file["mine"].attrs["ch_names"] = LEADS
         file.attrs["units"] = "mV"
+        file["mine/ecg"].attrs["matrix"] = np.ones((3, 3))
+        file["mine"]["nothing"] = h5py.Empty("f")
     record = read_ecg(tmp_path / "a.h5")
     assert (record.lead_names, record.units, record.sampling_rate) == (tuple(LEADS), "mV", 500)
 
@@ -151,7 +161,9 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path, write):
     whole = path.read_bytes()
     for keep in (len(whole) // 2, 130):
         path.write_bytes(whole[:keep])
-        with pytest.raises(ValueError, match="cut.* is (damaged|cut short), or|cut.* is cut short or no HDF5"):
+        with pytest.raises(
+            ValueError, match="cut[.](npy|npz|mat).* is damaged, or|cut.h5 is (cut short or no HDF5|damaged)"
+        ):
             read_ecg(path)
 
 

@@ -71,6 +71,16 @@ def test_samples_of_a_lead_that_was_off_are_missing(tmp_path):
     assert np.argwhere(np.isnan(read_ecg(path).signal)).tolist() == [[1, 300]]
 
 
+def test_an_ishne_file_without_a_resolution_is_in_counts(tmp_path):
+    path = files.write_ishne(tmp_path, SIGNAL, LEADS, RATE)
+    data = bytearray(path.read_bytes())
+    data[206:222], data[8:10] = bytes(16), b"\0\0"  # no resolution, and no checksum
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match="the unit of I is not stated, its samples are numbers of a converter"):
+        read_recording(str(path))
+    np.testing.assert_allclose(read_recording(str(path), units="uV").signal_mv, SIGNAL, atol=1e-4)
+
+
 def test_a_recording_that_is_shorter_than_its_header_says_is_warned_of(tmp_path, caplog):
     """Some recorders state the longest that they can, so that it is no error."""
     path = files.write_ishne(tmp_path, SIGNAL, LEADS, RATE)
@@ -165,6 +175,11 @@ def test_leads_that_were_recorded_one_after_another_are_refused(tmp_path):
     path.write_text(text.replace("<LeadTimeOffset>0<", "<LeadTimeOffset>1250<", 1), encoding="latin-1")
     with pytest.raises(ValueError, match="began at different times"):
         read_ecg(path)
+    dataset = pydicom.dcmread(files.write_dicom(tmp_path, SIGNAL, LEADS, RATE))
+    dataset.WaveformSequence[0].ChannelDefinitionSequence[3].ChannelSampleSkew = "625"
+    dataset.save_as(tmp_path / "skew.dcm")
+    with pytest.raises(ValueError, match="skew.dcm: its leads began at different times"):
+        read_ecg(tmp_path / "skew.dcm")
 
 
 def test_a_median_beat_is_not_taken_for_the_recording(tmp_path):
@@ -244,7 +259,7 @@ def test_leads_of_different_lengths_are_refused(tmp_path):
     text = path.read_text()
     end = text.index("</digits>")
     path.write_text(text[: text.rindex(" ", 0, end)] + text[end:])
-    with pytest.raises(ValueError, match="recording.xml.*(differ in length|samples)"):
+    with pytest.raises(ValueError, match="recording.xml: its channels differ in length, 999, 1000 samples"):
         read_ecg(path)
 
 

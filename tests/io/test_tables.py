@@ -35,6 +35,9 @@ def test_a_decimal_comma_is_understood(tmp_path):
     path = write(tmp_path / "gap.csv", LEADS, separator=";", comma=True)  # a cell that is no number takes another way
     path.write_text(path.read_text().replace("\n", "\nNA;0,25;0,5\n", 1))
     assert read_ecg(path).signal[1:, 0].tolist() == [0.25, 0.5]
+    later = "\n".join([";".join(LEADS), *["0;0;0"] * 30, "0,125;0,25;0,5"])
+    path.write_text(later)
+    assert read_ecg(path).signal[:, -1].tolist() == [0.125, 0.25, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,11 @@ def test_times_that_are_rounded_rise_evenly_and_a_missing_sample_is_found(tmp_pa
     time = np.arange(3000) / 360
     record = read_ecg(write(tmp_path / "rounded.csv", ["time", *LEADS], time=np.round(time, 3), signal=signal))
     assert record.sampling_rate == pytest.approx(360, rel=1e-4)
+    drift = np.cumsum(np.linspace(0.004, 0.0040001, 3000))  # a clock that is not quite even
+    record = read_ecg(write(tmp_path / "drift.csv", ["time", *LEADS], time=drift, signal=signal))
+    assert record.sampling_rate == pytest.approx(250, rel=1e-4)
+    coarse = read_ecg(write(tmp_path / "coarse.csv", ["time", *LEADS], time=np.round(time * 0.45, 3), signal=signal))
+    assert coarse.sampling_rate == pytest.approx(800, rel=1e-3)
     late = time + (np.arange(3000) >= 1500) / 360
     with pytest.raises(ValueError, match="'time' does not rise evenly, from sample 1499 to the next by"):
         read_ecg(write(tmp_path / "gap.csv", ["time", *LEADS], time=np.round(late, 3), signal=signal))

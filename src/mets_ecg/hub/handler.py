@@ -46,8 +46,11 @@ class EndpointHandler:
             )
         inputs = data["inputs"]
         for one in inputs if isinstance(inputs, list) else [inputs]:
-            if not isinstance(one, (dict, list, int, float)) or (isinstance(one, dict) and "path" in one):
+            if not isinstance(one, (dict, list, int, float, type(None))) or (isinstance(one, dict) and "path" in one):
                 raise ValueError(f'"inputs" must be a recording or a list of them, each as {_RECORDING}')
         if self.in_words and "candidate_labels" not in parameters:
             raise ValueError('the request has no "candidate_labels" in its "parameters": what is asked, in words')
-        return self.pipeline(data["inputs"], **parameters)
+        try:
+            return self.pipeline(data["inputs"], **parameters)
+        except TypeError as error:  # of what was asked, too
+            raise ValueError(str(error)) from error

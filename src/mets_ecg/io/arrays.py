@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import tokenize
 import zipfile
 import zlib
@@ -32,6 +33,7 @@ _LEADS = (
     "lead_names", "ch_names", "channel_names", "channels", "lead_name", "leads", "names", "sig_name", "sig_names",
 )  # fmt: skip
 _UNITS = ("units", "unit")
+_COUNTS = ("counts", "count", "adu", "adc", "raw", "lsb")  # no units
 
 
 def read_npy(path: Path) -> ECGRecord:
@@ -96,13 +98,14 @@ def read_hdf5_array(path: Path) -> ECGRecord:
     """
     check_size(path)
     arrays: dict[str, np.ndarray] = {}
+    said: dict[str, np.ndarray] = {}
 
     def keep(name: str, item) -> None:
-        if hasattr(item, "shape"):
+        if getattr(item, "shape", None) is not None:
             if item.size * item.dtype.itemsize > MAX_BYTES:
                 raise ValueError(f"{path}: {name} unpacks to more than the {MAX_BYTES / 1e6:.0f} MB that are read")
             arrays[name] = np.asarray(item[()])
-        arrays.update({f"{name}/{key}": np.asarray(value) for key, value in item.attrs.items()})
+        said.update({f"{name}/{key}": np.asarray(value) for key, value in item.attrs.items()})
 
     with open_hdf5(path) as file:
         try:
@@ -110,7 +113,7 @@ def read_hdf5_array(path: Path) -> ECGRecord:
             file.visititems(keep)
         except (OSError, RuntimeError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged ({error})") from error
-    return record_of(arrays, path)
+    return record_of(arrays, path, said)
 
 
 def check_size(path: Path, limit: int | None = None) -> None:
@@ -135,43 +138,44 @@ def as_read(signal: np.ndarray) -> np.ndarray:
     return np.where(missing, INVALID_SAMPLE, signal).astype(np.int64)
 
 
-def record_of(arrays: Mapping[str, np.ndarray], path: Path) -> ECGRecord:
-    """Return the recording among arrays; of names with slashes the last part counts."""
-    called = {name: name.rpartition("/")[2].lower() for name in arrays}
-    numbers = {
-        name: np.asarray(values)
-        for name, values in arrays.items()
-        if isinstance(values, (np.ndarray, int, float)) and np.asarray(values).dtype.kind in "iuf"
-    }
-    shaped = {name: values for name, values in numbers.items() if values.ndim == 2 and min(values.shape) > 1}
+def record_of(
+    arrays: Mapping[str, np.ndarray], path: Path, attributes: Mapping[str, np.ndarray] | None = None
+) -> ECGRecord:
+    """Return the recording among arrays, with what these and attributes say of it.
+
+    Of names with slashes the last part counts. Names and units that do not fit the recording are not its own.
+    """
+    said = {**arrays, **(attributes or {})}
+    called = {name: name.rpartition("/")[2].lower() for name in said}
+    numbers = {name: np.asarray(values) for name, values in said.items() if np.asarray(values).dtype.kind in "iuf"}
+    signals = {name: values for name, values in numbers.items() if name in arrays}
+    shaped = {name: values for name, values in signals.items() if values.ndim == 2 and min(values.shape) > 1}
     if not shaped:
-        shaped = {name: values.reshape(1, -1) for name, values in numbers.items() if values.ndim and values.size > 1
+        shaped = {name: values.reshape(1, -1) for name, values in signals.items() if values.ndim and values.size > 1
                   and max(values.shape) == values.size}  # fmt: skip
     if len(shaped) > 1:
         shaped = {name: values for name, values in shaped.items() if called[name] in _SIGNALS} or shaped
     if len(shaped) != 1:
-        said = ", ".join(f"{name} {np.shape(values)}" for name, values in arrays.items()) or "nothing"
+        found = ", ".join(f"{name} {np.shape(values)}" for name, values in arrays.items()) or "nothing"
         raise ValueError(
-            f"{path} has {said}: one array of numbers (leads, samples) is expected"
+            f"{path} has {found}: one array of numbers (leads, samples) is expected"
             + (", or one of them called signal" if shaped else "")
         )
     (signal,) = shaped.values()
     rates = {float(values.item()) for name, values in numbers.items() if called[name] in _RATES and values.size == 1}
     rate = rates.pop() if len(rates) == 1 else None
-    texts = {name: _texts(values) for name, values in arrays.items() if called[name] in (*_LEADS, *_UNITS)}
-    leads = _only([own for name, own in texts.items() if own and called[name] in _LEADS])
-    units = _only([own for name, own in texts.items() if own and called[name] in _UNITS])
+    texts = {name: _texts(values) for name, values in said.items() if called[name] in (*_LEADS, *_UNITS)}
+    leads = _only([own for name, own in texts.items() if called[name] in _LEADS and len(own) in signal.shape])
     if len(signal) > signal.shape[1] or (leads and len(leads) == signal.shape[1] != len(signal)):
         signal = signal.T
-    if leads and len(leads) != len(signal):
-        raise ValueError(
-            f"{path} names {len(leads)} leads ({', '.join(leads)}) beside an array of {len(signal)}: name each"
-        )
+    leads = leads if leads and len(leads) == len(signal) else None
+    units = _only([own for name, own in texts.items() if called[name] in _UNITS and len(own) in (1, len(signal))])
+    units = units and tuple(None if unit.lower() in _COUNTS else unit for unit in units)
     return ECGRecord(
         signal=as_read(signal),
         sampling_rate=rate if rate is not None and math.isfinite(rate) and rate > 0 else None,
         lead_names=leads,
-        units=units[0] if units and len(units) == 1 else units,
+        units=(units[0] if len(units) == 1 else units) if units and any(units) else None,
         record_id=path.stem,
     )
 
@@ -180,8 +184,8 @@ def _only(found: list[tuple[str, ...]]) -> tuple[str, ...] | None:
     return found[0] if len(set(found)) == 1 else None
 
 
-def _texts(values) -> tuple[str, ...] | None:
-    """Return an array of texts, or MATLAB's cells of them, as texts; None if there are others."""
+def _texts(values) -> tuple[str, ...]:
+    """Return an array of texts, MATLAB's cells of them, or one text of words, as texts; none if there are others."""
     found = []
     for one in np.atleast_1d(values).ravel():
         while isinstance(one, np.ndarray) and one.size == 1:
@@ -189,6 +193,6 @@ def _texts(values) -> tuple[str, ...] | None:
         if isinstance(one, bytes):
             one = one.decode("utf-8", errors="replace")
         if not isinstance(one, str):
-            return None
+            return ()
         found.append(one.strip())
-    return tuple(found)
+    return tuple(re.split(r"[\s,;]+", found[0])) if len(found) == 1 else tuple(found)

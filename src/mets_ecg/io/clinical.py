@@ -47,7 +47,7 @@ _HARMLESS = re.compile(
     r"median|reference beat|QRS subtraction|Section (1|7|8|10|11) |representative beat", re.IGNORECASE
 )
 # Channels of an ECG, by the names that sleep studies and archives give them.
-_ECG_CHANNEL = re.compile(r"\b(ECG|EKG)|^(M?L?[ID]{1,3}|aV[RLF]|V[1-6])$", re.IGNORECASE)
+_ECG_CHANNEL = re.compile(r"\b(ECG|EKG)|^(M?L?D?I{1,3}|aV[RLF]|V[1-6])$", re.IGNORECASE)
 _VOLTAGES = ("mV", "uV", "µV", "nV", "V")
 # Of SCP-ECG: sections of statements and measurements, without which the signal is whole.
 _STATEMENTS = (7, 8, 9, 10, 11)
@@ -212,8 +212,8 @@ def _without_pulse(samples: list[np.ndarray]) -> list[np.ndarray]:
 def _samples(lead, record) -> np.ndarray:
     if record.source_format != "ishne_holter":
         return lead.samples
-    fault = -32768 * lead.adc_resolution * 1e-6  # nV; such samples say that the lead was off
-    return np.where(lead.samples <= fault * (1 - 1e-9), np.nan, lead.samples)
+    fault = -32768 * (1 if lead.is_raw else lead.adc_resolution * 1e-6)  # nV; such samples say that the lead was off
+    return np.where(np.isclose(lead.samples, fault, rtol=1e-9), np.nan, lead.samples)
 
 
 def _exact_rates(record) -> dict[str, float]:

@@ -23,8 +23,7 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how a text in it begins
 _TIME = re.compile(r"^(?:elapsed[ _]?)?(?:time|t|sec|secs|seconds|s|ms|msec|milliseconds|timestamp|us)(?:[ _]?[(\[]?(s|sec|seconds|ms|msec|milliseconds|us|µs)[)\]]?)?$")  # fmt: skip  # noqa: E501
 _SECONDS = {"ms": 1e-3, "msec": 1e-3, "milliseconds": 1e-3, "us": 1e-6, "µs": 1e-6}
 _COUNTERS = {"sample", "samples", "sample #", "index", "#", "n", "no", "unnamed: 0"}
-# How far a time may be from where even steps put it, in steps: times are rounded in the file, and one missing sample
-# moves the times before and after it by half a step or more.
+# How far a step of the time may be from the usual one, as a part of it; where times are rounded it may be further.
 _MAX_JITTER = 0.3
 _SLOWEST = 20.0  # Hz
 # `I (mV)`, `II [uV]`, `V1_mV`
@@ -49,7 +48,7 @@ def read_text_table(path: Path) -> ECGRecord:
     if not lines:
         raise ValueError(f"{path} is empty")
     delimiter = _delimiter([line for _, line in lines[:20]])
-    decimal_comma = delimiter != "," and any("," in line for _, line in lines[1:20])
+    decimal_comma = delimiter != "," and any("," in line for _, line in lines[1:])
     try:
         cells = list(csv.reader((line for _, line in lines), delimiter=delimiter))
     except csv.Error as error:
@@ -132,7 +131,7 @@ def _record(values: np.ndarray, names: list[str] | None, path: Path) -> ECGRecor
             kept.remove(j)
         elif rises and not name and j == 0 and values.shape[1] > 1:
             kept.remove(j)
-            if not np.allclose(np.diff(values[:, j]), 1):  # numbers of samples say nothing of time
+            if not (values[:, j] == np.rint(values[:, j])).all():  # numbers of samples say nothing of time
                 rate = _rate(values[:, j], "s", path, "the first column")
     if not kept:
         raise ValueError(f"{path} has no column of samples beside the time")
@@ -157,11 +156,10 @@ def _rate(time: np.ndarray, unit: str, path: Path, name: str) -> float:
         raise ValueError(
             f"{path}: {name!r} does not rise from sample to sample: remove that column, and state the sampling rate"
         )
-    number = np.arange(len(time))
-    usual, first = np.polyfit(number, time, 1)
-    away = time - first - usual * number
-    if np.abs(away).max() > _MAX_JITTER * usual:
-        worst = int(np.abs(steps - usual).argmax())
+    usual = (time[-1] - time[0]) / len(steps)
+    rounding = next((u for u in 10.0 ** -np.arange(7) if np.abs(time / u - np.rint(time / u)).max() < 1e-3), 0.0)
+    worst = int(np.abs(steps - usual).argmax())
+    if abs(steps[worst] - usual) > max(_MAX_JITTER * usual, 1.01 * rounding):
         raise ValueError(
             f"{path}: {name!r} does not rise evenly, from sample {worst} to the next by {steps[worst]:g} and usually "
             f"by {np.median(steps):g}. If samples are missing resample it first; if the times are rounded remove that "
