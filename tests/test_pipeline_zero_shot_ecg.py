@@ -403,7 +403,7 @@ def test_flat_leads_and_a_calibration_pulse_do_not_mislead_the_details(pipe, ptb
 def test_a_flat_lead_in_one_window_does_not_hide_that_leads_are_swapped(pipe, ptb_xl_source):
     signal = np.tile(read_wfdb(ptb_xl_source / "records500/00000/00338_hr").signal, 3)
     signal[[3, 4]] = signal[[4, 3]]
-    signal[0, :5000] = 0.0
+    signal[0, :10500] = 0.0  # three windows of five
     asked = {"candidate_labels": LABELS, "sampling_rate": 500, "return_details": True, "crop": "windows"}
     assert pipe(signal, **asked)["limb_lead_error"] > 0.3
 

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import wfdb
+from matplotlib.figure import Figure
 from transformers import pipeline
 
 import mets_ecg_cli
@@ -204,9 +205,22 @@ def test_flags_name_the_channels_of_several_files(tiny_checkpoint, tmp_path, cap
     flags = ["--model", tiny_checkpoint, "--labels", *LABELS, "--sampling-rate", 100, "--lead-names", "I,II,-"]
     assert predict(tmp_path / "a.csv", tmp_path / "b.csv", *flags, "--json") == 0
     assert [json.loads(line)["dropped_channels"] for line in capsys.readouterr().out.splitlines()] == [["foo"]] * 2
+    for name in ("a.csv", "b.csv"):  # one of two units
+        (tmp_path / name).write_text(table.replace("I,II,foo", "I (mV),II,foo (mV)"))
+    assert predict(tmp_path / "a.csv", tmp_path / "b.csv", *flags, "--units", "mV") == 0
 
 
-def test_windows_are_averaged_and_what_is_masked_in_any_is_said(tiny_checkpoint, ptb_xl_source, tmp_path, capsys):
+def test_a_path_is_told_as_it_is(tiny_checkpoint, tmp_path, capsys):
+    (tmp_path / "units=uV").mkdir()
+    np.save(tmp_path / "units=uV" / "a.npy", np.random.default_rng(0).normal(size=(12, 1000)))
+    assert predict(tmp_path / "units=uV" / "a.npy", "--model", tiny_checkpoint, "--labels", *LABELS) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'units=uV' / 'a.npy'}: the sampling rate" in said and "pass --sampling-rate" in said
+
+
+def test_windows_are_averaged_and_what_is_masked_in_any_is_said(
+    tiny_checkpoint, ptb_xl_source, tmp_path, capsys, monkeypatch
+):
     signal = np.tile(wfdb.rdrecord(str(ptb_xl_source / "records100" / "00000" / "00012_lr")).p_signal.T, 2)
     signal[6, 1000:] = 0.0
     np.savez(tmp_path / "two.npz", ecg=signal, fs=100)
@@ -219,6 +233,12 @@ def test_windows_are_averaged_and_what_is_masked_in_any_is_said(tiny_checkpoint,
     assert predict(tmp_path / "noise.npz", *flags, "--over-time") == 0
     first, second = capsys.readouterr().out.splitlines()[-2:]
     assert second.endswith("  no beat") and "no beat" not in first
+    drawn = []
+    monkeypatch.setattr(
+        "mets_ecg.predict.plot_scores", lambda times, scores, *rest, **_: drawn.append(scores) or Figure()
+    )
+    assert predict(tmp_path / "noise.npz", *flags, "--over-time", "--picture", tmp_path / "noise.png") == 0
+    assert np.isnan(drawn[0]).all(axis=1).tolist() == [False, True]
 
 
 def test_a_long_recording_is_asked_over_time(tiny_checkpoint, ptb_xl_source, tmp_path, capsys):

@@ -452,6 +452,9 @@ def test_a_dict_s_signal_may_be_by_lead_name():
     recording = read_recording({"signal": {"V1": signal[0].tolist(), "II": signal[1].tolist()}, "sampling_rate": 100})
     assert recording.lead_names == ("V1", "II")
     np.testing.assert_allclose(recording.signal_mv, signal, rtol=1e-6)
+    mistyped = {"signal": signal, "sampling_rate": 100, "lead_names": ["I", "V1x"], "units": ["mV", None]}
+    with pytest.raises(ValueError, match="unknown lead 'V1x'"):
+        read_recording(mistyped)
     with pytest.raises(ValueError, match="lead_names and its signal, by name, too: leave them out"):
         read_recording({"signal": {"I": [0.1, 0.2]}, "sampling_rate": 100, "lead_names": ["I"]})
     for nothing in ({}, {"signal": None}):

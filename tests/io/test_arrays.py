@@ -83,8 +83,9 @@ def test_texts_that_do_not_fit_the_array_are_not_its_own(tmp_path, write):
     names = np.array(["Jane", "Doe"], "S" if write is write_hdf5 else object if write is write_mat else None)
     record = read_ecg(write(tmp_path / "other", SIGNAL, names=names, unit="m", fs=500))
     assert (record.lead_names, record.units, record.sampling_rate) == (None, "m", 500)
-    record = read_ecg(write(tmp_path / "other", SIGNAL, names=names, units=names, fs=500))
-    assert (record.lead_names, record.units) == (None, None)
+    leads = np.array(LEADS, "S" if write is write_hdf5 else object if write is write_mat else None)
+    record = read_ecg(write(tmp_path / "other", SIGNAL, names=names, lead_names=leads, units=names, fs=500))
+    assert (record.lead_names, record.units) == (tuple(LEADS), None)
 
 
 def test_names_say_which_axis_is_which(tmp_path):
@@ -102,6 +103,10 @@ def test_what_hdf5_says_of_its_array_is_taken(tmp_path):
         file["mine"]["nothing"] = h5py.Empty("f")
     record = read_ecg(tmp_path / "a.h5")
     assert (record.lead_names, record.units, record.sampling_rate) == (tuple(LEADS), "mV", 500)
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["patient 7"] = SIGNAL
+        file["patient 7"].attrs["matrix"] = np.ones((3, 3))
+    np.testing.assert_array_equal(read_ecg(tmp_path / "b.h5").signal, SIGNAL)
 
 
 def test_several_recordings_in_a_file_are_not_taken_for_one(tmp_path):
