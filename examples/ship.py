@@ -29,8 +29,7 @@ def main() -> None:
     if options.output.exists() and any(options.output.iterdir()):
         parser.error(f"{str(options.output)!r} is not empty, and what is not part of a checkpoint is removed there")
     model = ECGTextModel.from_pretrained(options.model)
-    model.config.save_text_model = False
-    model.save_pretrained(options.output)
+    model.save_pretrained(options.output, save_text_model=False)
     ECGProcessor.from_pretrained(options.model).save_pretrained(options.output)
     for path in options.output.iterdir():  # the package that it comes with has the code
         if path.name not in KEPT:

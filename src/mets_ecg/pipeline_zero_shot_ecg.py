@@ -175,14 +175,13 @@ class ZeroShotECGClassificationPipeline(ECGPipeline):
         neutral = [] if processor.neutral_phrase is None else [[processor.neutral_phrase]]
         texts = tuple(map(tuple, [*phrases.values(), *neutral]))
         asked = (texts, processor.lowercase, processor.max_length, processor.tokenizer)
-        sets = self._label_embeds  # read once: another thread may put others there
-        kept = next((own for own in sets if own.asked == asked), None)
-        if kept is None or not kept.are_of(self.model):
-            weights = _text_weights(self.model)
+        sets, weights = self._label_embeds, _text_weights(self.model)  # another thread may put other sets there
+        kept = next((own for own in sets if own.asked == asked and own.are_of(weights)), None)
+        if kept is None:
             with _TOKENIZER_LOCK, self.device_placement():
                 vectors = embed_phrases(self.model, processor, texts)
             kept = _LabelEmbeds(asked, weights, vectors)
-            sets = tuple(own for own in sets if own.are_of(self.model))
+            sets = tuple(own for own in sets if own.are_of(weights))
         self._label_embeds = (kept, *(own for own in sets if own.asked != asked))[:_KEPT_LABEL_SETS]
         return kept.vectors[: len(phrases)], kept.vectors[-1][0] if neutral else None
 
@@ -201,8 +200,7 @@ class _LabelEmbeds:
     weights: list[tuple[torch.Tensor, int, float]]
     vectors: list[torch.Tensor]
 
-    def are_of(self, model) -> bool:
-        now = _text_weights(model)
+    def are_of(self, now: list[tuple[torch.Tensor, int, float]]) -> bool:
         return len(now) == len(self.weights) and all(
             one[0] is kept[0] and one[1:] == kept[1:] for one, kept in zip(now, self.weights, strict=True)
         )

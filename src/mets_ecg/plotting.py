@@ -96,7 +96,7 @@ def plot_ecg(
         title: printed above the paper.
         scores: `{"label": ..., "score": ...}` with scores from 0 to 1, as the zero-shot pipeline returns
             them; listed with bars beneath the paper, in the order given.
-        remarks: lines beneath the scores, of what they stand on.
+        remarks: lines beneath the scores.
         rhythm_lead: the lead of the strip.
         overlay: `(leads, samples)`, millivolt, of the same leads and rate: drawn over each in red, such as what a model
             reconstructs; NaN where there is none.
@@ -126,7 +126,7 @@ def plot_ecg(
     baselines, paper_height = _baselines_mm(rows)
 
     header = _HEADER_MM if title else 0
-    lines = [line for remark in remarks for line in textwrap.wrap(remark, _REMARK_CHARACTERS, subsequent_indent="    ")]
+    lines = _wrapped(remarks, _REMARK_CHARACTERS)
     footer = _FOOTER_MM + (_SCORE_ROW_MM * (len(bars) + 1) if bars or lines else 0) + _REMARK_ROW_MM * len(lines)
     axes = _millimetre_axes(above=header + _MARGIN_MM, below=paper_height + footer + _MARGIN_MM)
     _draw_paper(axes, paper_height)
@@ -191,8 +191,7 @@ def plot_scores(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = [line for remark in remarks for line in textwrap.wrap(remark, 130, subsequent_indent="    ")]
-    lines.append(_NOTE)
+    lines = [*_wrapped(remarks, 130), _NOTE]
     below = 0.17 * len(lines)
     figure = Figure(figsize=(10, 1.2 + 1.3 * len(labels) + below), dpi=150, layout="constrained")
     figure.get_layout_engine().set(rect=(0, below / figure.get_figheight(), 1, 1 - below / figure.get_figheight()))
@@ -218,6 +217,10 @@ def plot_scores(
     figure.supylabel("score", fontsize="medium")
     figure.suptitle(title)
     return figure
+
+
+def _wrapped(remarks: Sequence[str], characters: int) -> list[str]:
+    return [line for remark in remarks for line in textwrap.wrap(remark, characters, subsequent_indent="    ")]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command `mets-ecg predict`: recordings of one's own to scores, and to what each answer stands on.
+"""The command `mets-ecg predict`: recordings of one's own to scores, with remarks on each answer.
 
 A recording that cannot be read is reported and passed over; the command then ends with status 1.
 """
@@ -80,10 +80,9 @@ def run_predict(arguments: PredictArguments) -> None:
         write = CSVWriter(ask.labels, windows=arguments.over_time)
     else:
         write = TextWriter(windows=arguments.over_time)
-    failures = Failures(len(paths))
-    for path, picture in zip(tqdm(paths, unit="recording", disable=len(paths) == 1 or None), pictures, strict=True):
+    failures, alone = Failures(len(paths)), len(paths) == 1
+    for path, picture in zip(tqdm(paths, unit="recording", disable=alone or None), pictures, strict=True):
         try:
-            alone = len(paths) == 1
             recording = read_file(path, arguments, alone=alone, default_leads=ask.extractor.lead_names)
             with in_flags(path):
                 answer = ask(recording, str(path))
@@ -279,7 +278,7 @@ class _Asking:
             self.call |= {"candidate_labels": labels, "multi_label": arguments.multi_label}
 
     def __call__(self, recording: Recording, label: str) -> dict:
-        """Return the answer: scores, and what they rest on; errors call the recording by its label."""
+        """Return the answer: scores, details and remarks; errors call the recording by its label."""
         crop = {"crop": "windows"} if self.arguments.windows or self.arguments.over_time else {}
         answer = self.pipeline(replace(recording, record_id=label), **self.call, **crop)
         if self.on_its_own:

@@ -88,7 +88,7 @@ COMMANDS = {
     "predict": (
         "mets_ecg.predict",
         "run_predict",
-        "ask your own recordings in words, and print scores with what they stand on",
+        "ask your own recordings in words, and print scores with remarks on them",
         'mets-ecg predict recording.hea --labels "atrial fibrillation" "normal ecg" --picture ecg.png',
     ),
     "plot": (

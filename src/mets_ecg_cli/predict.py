@@ -31,7 +31,7 @@ class RecordingArguments:
 
 @dataclass(kw_only=True)
 class PredictArguments(RecordingArguments):
-    """Ask recordings in words, or give them to a classifier, and print scores with what they stand on."""
+    """Ask recordings in words, or give them to a classifier, and print scores with remarks on them."""
 
     model: str | None = argument(
         None, help="checkpoint: a folder or a Hub id; default mets-small, which comes with the package"
